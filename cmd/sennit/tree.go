@@ -1,0 +1,352 @@
+package main
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"io"
+	"os"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sennit/sennit"
+)
+
+func (a *app) get() *cobra.Command {
+	return &cobra.Command{
+		Use: "get PATH", Short: "print the value at a path",
+		Long:    "Prints the bytes of the value, and nothing else. A path without a leading slash\nis in your own space: notes/a is /me/notes/a.",
+		Example: "  sennit get notes/hello\n  sennit get /@bob/posts/1",
+		Args:    args(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			at, err := sennit.ParseAddr(args[0])
+			if err != nil {
+				return err
+			}
+			c, err := a.client(cmd.Context())
+			if err != nil {
+				return err
+			}
+			defer c.Close()
+			n, err := c.Get(cmd.Context(), at)
+			if err != nil {
+				return err
+			}
+			if a.json {
+				return a.print(describe(sennit.Update{Kind: sennit.Set, Node: n}, at.Root))
+			}
+			_, err = a.out.Write(n.Value.Data)
+			return err
+		},
+	}
+}
+
+func (a *app) set() *cobra.Command {
+	var typ string
+	cmd := &cobra.Command{
+		Use: "set PATH VALUE|-|@FILE", Short: "set the value at a path",
+		Long:    "Sets a value: the argument itself, standard input for -, or a file for @FILE.\nIt returns when the value is on disk.",
+		Example: "  sennit set notes/hello 'hello, world'\n  sennit set pictures/cat @cat.png --type image/png\n  date | sennit set clock -",
+		Args:    args(cobra.ExactArgs(2)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			at, err := sennit.ParseAddr(args[0])
+			if err != nil {
+				return err
+			}
+			data, err := a.value(args[1])
+			if err != nil {
+				return err
+			}
+			if typ == "" && utf8.Valid(data) {
+				typ = "text/plain; charset=utf-8"
+			}
+			return a.write(cmd.Context(), at.Root, sennit.Change{Kind: sennit.KindPut, Path: at.Path, Value: sennit.Value{Type: typ, Data: data}})
+		},
+	}
+	cmd.Flags().StringVar(&typ, "type", "", "media type (default text/plain for text)")
+	return cmd
+}
+
+// value reads what an argument stands for, at most what a value may have.
+func (a *app) value(arg string) ([]byte, error) {
+	from := a.in
+	name, file := strings.CutPrefix(arg, "@")
+	switch {
+	case file:
+		f, err := os.Open(name)
+		if err != nil {
+			return nil, sennit.Errorf(sennit.BadInput, "read the value: %w", err)
+		}
+		defer f.Close()
+		from = f
+	case arg != "-":
+		return []byte(arg), nil
+	}
+	data, err := io.ReadAll(io.LimitReader(from, sennit.MaxInline+1))
+	if err == nil && len(data) > sennit.MaxInline {
+		err = sennit.Errorf(sennit.TooLarge, "the value has more than %d bytes", sennit.MaxInline)
+	}
+	return data, err
+}
+
+func (a *app) write(ctx context.Context, root string, change sennit.Change) error {
+	c, err := a.client(ctx)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	v, err := c.Write(ctx, root, []sennit.Change{change})
+	if err == nil && a.json {
+		err = a.print(map[string]sennit.Version{"version": v})
+	}
+	return err
+}
+
+func (a *app) remove() *cobra.Command {
+	var deep bool
+	cmd := &cobra.Command{
+		Use: "rm PATH", Short: "delete the value at a path",
+		Example: "  sennit rm notes/hello\n  sennit rm -r notes",
+		Args:    args(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			at, err := sennit.ParseAddr(strings.TrimSuffix(args[0], "/"))
+			if err != nil {
+				return err
+			}
+			return a.write(cmd.Context(), at.Root, sennit.Change{Kind: sennit.KindDel, Path: at.Path, Deep: deep})
+		},
+	}
+	cmd.Flags().BoolVarP(&deep, "recursive", "r", false, "and everything under it")
+	return cmd
+}
+
+func (a *app) list() *cobra.Command {
+	return &cobra.Command{
+		Use: "ls [PATH]", Short: "list the children of a path",
+		Long:    "Prints a name a line; what has children of its own ends in a slash.",
+		Example: "  sennit ls\n  sennit ls /@bob/posts",
+		Args:    args(cobra.MaximumNArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			at, err := sennit.ParseAddr(strings.TrimSuffix(strings.Join(args, ""), "/"))
+			if err != nil {
+				return err
+			}
+			c, err := a.client(cmd.Context())
+			if err != nil {
+				return err
+			}
+			defer c.Close()
+			for o := (sennit.Listing{Limit: 10_000}); ; {
+				entries, more, err := c.List(cmd.Context(), at, o)
+				if err != nil {
+					return err
+				}
+				for _, e := range entries {
+					o.After = e.Name
+					if err := a.entry(e); err != nil {
+						return err
+					}
+				}
+				if !more {
+					return nil
+				}
+			}
+		},
+	}
+}
+
+func (a *app) entry(e sennit.Entry) error {
+	if a.json {
+		return a.print(struct {
+			Name  string `json:"name"`
+			Value bool   `json:"value"`
+			Dir   bool   `json:"dir"`
+		}{e.Name, e.Value, e.Dir})
+	}
+	if e.Value {
+		a.line("%s", e.Name)
+	}
+	if e.Dir {
+		a.line("%s/", e.Name)
+	}
+	return nil
+}
+
+func (a *app) digest() *cobra.Command {
+	return &cobra.Command{
+		Use: "digest [PATH]", Short: "print the digest of a subtree",
+		Long:    "Prints a hash of the state at and under a path. Two nodes hold the same there if\nand only if they print the same.",
+		Example: "  sennit digest\n  sennit digest /@bob/posts",
+		Args:    args(cobra.MaximumNArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			at, err := sennit.ParseAddr(strings.TrimSuffix(strings.Join(args, ""), "/"))
+			if err != nil {
+				return err
+			}
+			c, err := a.client(cmd.Context())
+			if err != nil {
+				return err
+			}
+			defer c.Close()
+			d, err := c.Digest(cmd.Context(), at)
+			if err != nil {
+				return err
+			}
+			if a.json {
+				return a.print(map[string]any{"digest": d.Hash.String(), "ops": d.Ops, "cursor": cursorText(d.Cursor)})
+			}
+			a.line("%s", d.Hash)
+			return nil
+		},
+	}
+}
+
+func (a *app) watch() *cobra.Command {
+	var since string
+	var tail, exact bool
+	var newest int
+	cmd := &cobra.Command{
+		Use: "watch PATH...", Short: "print values and every later change",
+		Long: `Prints what is at and under the paths, and then every change, until it is
+interrupted. Where the connection to the node breaks it goes on by itself.
+
+With --json it prints JSON Lines: the snapshot, {"live":true}, then changes, each
+{"path","kind","value"|"base64"|"blob","type","author","version","cursor"}. Changes
+of one value that come faster than they are read are reported once, by the last;
+--tail reports each one.`,
+		Example: "  sennit watch notes --json\n  sennit watch '/@follows/*/posts' --newest 50\n  sennit watch notes --tail --since 71d0c5-42",
+		Args:    args(cobra.MinimumNArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			var patterns []sennit.Pattern
+			for _, arg := range args {
+				p, err := sennit.ParsePattern(arg, exact)
+				if err != nil {
+					return err
+				}
+				patterns = append(patterns, p)
+			}
+			o := sennit.WatchOptions{Tail: tail, Newest: newest}
+			if since != "" {
+				var err error
+				if o.Since, err = parseCursor(since); err != nil {
+					return err
+				}
+			}
+			return a.stream(cmd.Context(), patterns, o)
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&since, "since", "", "go on after this cursor, without a snapshot")
+	f.BoolVar(&tail, "tail", false, "every change, in order of arrival")
+	f.BoolVar(&exact, "exact", false, "only the values at the paths, not what is under them")
+	f.IntVar(&newest, "newest", 0, "only so many values in the snapshot, newest first")
+	return cmd
+}
+
+// stream prints what a watch gives.
+func (a *app) stream(ctx context.Context, patterns []sennit.Pattern, o sennit.WatchOptions) error {
+	c, err := a.client(ctx)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	w, err := c.Watch(ctx, patterns, o)
+	if err != nil {
+		return err
+	}
+	defer w.Close()
+	for {
+		updates, err := w.Next(ctx)
+		if errors.Is(ctx.Err(), context.Canceled) {
+			return ctx.Err()
+		}
+		if err != nil {
+			return err
+		}
+		for _, u := range updates {
+			if err := a.update(u); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+func (a *app) update(u sennit.Update) error {
+	if a.json {
+		return a.print(describe(u, u.Space.String()))
+	}
+	path := sennit.Addr{Root: u.Space.String(), Path: u.Node.Path}.String()
+	switch u.Kind {
+	case sennit.Set:
+		text := string(u.Node.Value.Data)
+		if !utf8.Valid(u.Node.Value.Data) {
+			text = "(" + itoa(len(u.Node.Value.Data)) + " bytes)"
+		}
+		a.line("%s %s", path, strings.TrimRight(strings.ReplaceAll(text, "\n", "\\n"), "\\n"))
+	case sennit.Deleted:
+		if u.Deep {
+			path += "/"
+		}
+		a.line("%s deleted", path)
+	case sennit.Live:
+		a.note("(live)")
+	case sennit.Reset:
+		a.note("(starting over)")
+	}
+	return nil
+}
+
+// change is an update as watch --json prints it.
+type change struct {
+	Path    string          `json:"path,omitempty"`
+	Kind    string          `json:"kind,omitempty"` // "set", "delete", "delete-deep" or "reset"
+	Value   json.RawMessage `json:"value,omitempty"`
+	Base64  string          `json:"base64,omitempty"`
+	Blob    *sennit.Blob    `json:"blob,omitempty"`
+	Type    string          `json:"type,omitempty"`
+	Author  string          `json:"author,omitempty"`
+	Version sennit.Version  `json:"version,omitempty"`
+	Time    string          `json:"time,omitempty"`
+	Live    bool            `json:"live,omitempty"`
+	Cursor  string          `json:"cursor,omitempty"`
+}
+
+func describe(u sennit.Update, root string) change {
+	out := change{Cursor: cursorText(u.Cursor)}
+	switch u.Kind {
+	case sennit.Live:
+		out.Live = true
+		return out
+	case sennit.Reset:
+		out.Kind = "reset"
+		return out
+	case sennit.Deleted:
+		if out.Kind = "delete"; u.Deep {
+			out.Kind = "delete-deep"
+		}
+	default:
+		out.Kind = "set"
+	}
+	n := u.Node
+	out.Path = sennit.Addr{Root: root, Path: n.Path}.String()
+	out.Type, out.Version, out.Blob = n.Value.Type, n.Version, n.Value.Blob
+	if !n.Author.Space.IsZero() {
+		out.Author = n.Author.Space.String()
+	}
+	if !n.Time.IsZero() {
+		out.Time = n.Time.UTC().Format("2006-01-02T15:04:05.000Z07:00")
+	}
+	switch data := n.Value.Data; {
+	case u.Kind != sennit.Set || out.Blob != nil:
+	case strings.HasPrefix(out.Type, "application/json") && json.Valid(data):
+		out.Value = data
+	case utf8.Valid(data):
+		out.Value, _ = json.Marshal(string(data)) // a string always has a form in JSON
+	default:
+		out.Base64 = base64.StdEncoding.EncodeToString(data)
+	}
+	return out
+}

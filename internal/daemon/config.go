@@ -1,0 +1,139 @@
+package daemon
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/BurntSushi/toml"
+
+	"github.com/sennit/sennit"
+
+	"github.com/sennit/sennit/internal/peer"
+)
+
+// DefaultHTTP is where the HTTP door listens unless it is told otherwise. If
+// the port is taken, the next ones are tried.
+const DefaultHTTP = "127.0.0.1:7700"
+
+// Config is what is needed to start. Everything else is state of the node.
+type Config struct {
+	Data    string   `toml:"-"`       // data directory
+	HTTP    string   `toml:"http"`    // address of the HTTP door; "" is DefaultHTTP or a port near it; "off"
+	Listen  []string `toml:"listen"`  // multiaddrs for peers; empty: QUIC and TCP on free ports
+	LAN     string   `toml:"lan"`     // "on" or "off": look for nodes on the local network
+	Reserve string   `toml:"reserve"` // bytes of disk that stay free, such as "2GiB"; "" is max(1 GiB, 10 %)
+	Name    string   `toml:"name"`    // of this device, for a new identity
+	Log     string   `toml:"log"`     // "error", "warn", "info" or "debug"
+}
+
+// DataDir tells the data directory: what was asked for, SENNIT_DATA, or the
+// place that the XDG base directory specification gives.
+func DataDir(asked string) (string, error) {
+	for _, dir := range []string{asked, os.Getenv("SENNIT_DATA")} {
+		if dir != "" {
+			return filepath.Abs(dir)
+		}
+	}
+	if dir := os.Getenv("XDG_DATA_HOME"); filepath.IsAbs(dir) {
+		return filepath.Join(dir, "sennit"), nil
+	}
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return "", sennit.Hint(sennit.Errorf(sennit.BadInput, "there is no home directory to keep data in: %w", err),
+			"name a directory: --data DIR or SENNIT_DATA")
+	}
+	return filepath.Join(home, ".local", "share", "sennit"), nil
+}
+
+// Load completes a configuration that has what flags say: from SENNIT_*
+// variables first, then from config.toml in the data directory.
+func (c *Config) Load() error {
+	path := filepath.Join(c.Data, "config.toml")
+	var file Config
+	meta, err := toml.DecodeFile(path, &file)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+	case err != nil:
+		return sennit.Errorf(sennit.BadInput, "read %s: %w", path, err)
+	case len(meta.Undecoded()) > 0:
+		return sennit.Hint(sennit.Errorf(sennit.BadInput, "%s has the setting %q, which there isn't", path, meta.Undecoded()[0]),
+			"settings are http, listen, lan, reserve, name and log")
+	}
+	var listen []string
+	if env := os.Getenv("SENNIT_LISTEN"); env != "" {
+		listen = strings.Split(env, ",")
+	}
+	pick := func(dst *string, env, file, def string) {
+		for _, v := range []string{os.Getenv(env), file, def} {
+			if *dst == "" {
+				*dst = v
+			}
+		}
+	}
+	pick(&c.HTTP, "SENNIT_HTTP", file.HTTP, "")
+	pick(&c.LAN, "SENNIT_LAN", file.LAN, "on")
+	pick(&c.Reserve, "SENNIT_RESERVE", file.Reserve, "")
+	pick(&c.Name, "SENNIT_NAME", file.Name, hostname())
+	pick(&c.Log, "SENNIT_LOG", file.Log, "warn")
+	for _, l := range [][]string{listen, file.Listen, peer.DefaultListen()} {
+		if len(c.Listen) == 0 {
+			c.Listen = l
+		}
+	}
+	return c.check()
+}
+
+func (c *Config) check() error {
+	if c.LAN != "on" && c.LAN != "off" {
+		return sennit.Errorf(sennit.BadInput, "lan is %q; it can be on or off", c.LAN)
+	}
+	switch c.Log {
+	case "error", "warn", "info", "debug":
+	default:
+		return sennit.Errorf(sennit.BadInput, "log is %q; it can be error, warn, info or debug", c.Log)
+	}
+	_, err := ParseSize(c.Reserve)
+	return err
+}
+
+// hostname names this device where its owner gives no name: printable ASCII,
+// as the records of devices want it.
+func hostname() string {
+	name, err := os.Hostname()
+	if err != nil {
+		return "device"
+	}
+	name = strings.Map(func(r rune) rune {
+		if r < 0x20 || r > 0x7e {
+			return -1
+		}
+		return r
+	}, name)
+	return name[:min(len(name), 64)]
+}
+
+// ParseSize reads a number of bytes with an optional unit: B, kB, MB, GB, KiB,
+// MiB, GiB. "" is -1: not said.
+func ParseSize(text string) (int64, error) {
+	if text == "" {
+		return -1, nil
+	}
+	units := []struct {
+		name string
+		size int64
+	}{{"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30}, {"kB", 1e3}, {"MB", 1e6}, {"GB", 1e9}, {"B", 1}, {"", 1}}
+	for _, u := range units {
+		if digits, ok := strings.CutSuffix(text, u.name); ok {
+			n, err := strconv.ParseInt(strings.TrimSpace(digits), 10, 64)
+			if err != nil || n < 0 || n > (1<<62)/u.size {
+				break
+			}
+			return n * u.size, nil
+		}
+	}
+	return 0, sennit.Errorf(sennit.BadInput, "%q is not a size: write a number of bytes, or one with a unit such as 500MB or 2GiB", text)
+}

@@ -1,0 +1,345 @@
+// Package daemon puts a node together and runs it: the only place where things
+// are constructed and wired.
+//
+// Owns: configuration, the data directory, the order of starting and stopping,
+// tokens, and the node's own resources under /_node/.
+// Promises: what it started it stops, doors first and the store last, so that
+// whatever was acknowledged is on disk and whatever was begun is finished or
+// refused.
+// Must not know: how anything works inside.
+package daemon
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"os"
+	"strconv"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/sennit/sennit"
+
+	httpdoor "github.com/sennit/sennit/internal/door/http"
+	"github.com/sennit/sennit/internal/keys"
+	"github.com/sennit/sennit/internal/node"
+	"github.com/sennit/sennit/internal/peer"
+	"github.com/sennit/sennit/internal/replicate"
+	"github.com/sennit/sennit/internal/store"
+	"github.com/sennit/sennit/web"
+)
+
+// syncProtocol is the name by which peers open a session.
+const syncProtocol = "/sennit/sync/1"
+
+// maxBehindClock is how far this machine's clock may be ahead of most peers'
+// before writing is refused: everybody would hold back what it writes.
+const maxAheadClock = 5 * time.Minute
+
+// Ready says where a node that has started can be reached.
+type Ready struct {
+	Ready  bool     `json:"ready"`
+	Space  string   `json:"space"`
+	Device string   `json:"device"`
+	HTTP   string   `json:"http,omitempty"` // origin
+	Open   string   `json:"open,omitempty"` // URL of the page, with a key that works once
+	Peer   []string `json:"peer"`
+	PID    int      `json:"pid"`
+	Note   string   `json:"note,omitempty"` // what is not as asked for
+	New    bool     `json:"new,omitempty"`  // the identity was made just now
+}
+
+// daemon is a node with everything around it.
+type daemon struct {
+	cfg   Config
+	log   *slog.Logger
+	begun time.Time
+
+	dir   *Directory
+	id    *keys.Identity
+	store *store.Store
+	node  *node.Node
+	host  *peer.Host
+	rep   *replicate.Replicator
+	door  *httpdoor.Door
+	disk  *disk
+	http  net.Listener // nil if off
+	sock  net.Listener
+	ready Ready
+	spawn func(func(context.Context)) // runs something as long as the network runs
+}
+
+// Run runs a node until ctx ends. It calls ready once everything is up.
+func Run(ctx context.Context, cfg Config, ready func(Ready)) (err error) {
+	d := &daemon{cfg: cfg, begun: time.Now(), log: logger(cfg.Log)}
+	defer func() { err = errors.Join(err, d.close()) }()
+	if err := d.open(); err != nil {
+		return err
+	}
+	return d.serve(ctx, ready)
+}
+
+func logger(level string) *slog.Logger {
+	var l slog.Level
+	if l.UnmarshalText([]byte(level)) != nil {
+		l = slog.LevelWarn
+	}
+	return slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: l}))
+}
+
+// open takes everything that may be refused: directory, identity, store, ports.
+func (d *daemon) open() (err error) {
+	if d.dir, err = OpenDirectory(d.cfg.Data); err != nil {
+		return err
+	}
+	if d.id, d.ready.New, err = identity(d.cfg); err != nil {
+		return err
+	}
+	reserve, err := ParseSize(d.cfg.Reserve)
+	if err != nil {
+		return err
+	}
+	d.disk = &disk{path: d.cfg.Data, reserve: reserve, space: diskSpace}
+	var g errgroup.Group
+	g.Go(func() (err error) {
+		d.store, err = store.Open(store.Config{Dir: d.cfg.Data + "/" + storeDir})
+		return err
+	})
+	g.Go(func() (err error) {
+		d.host, err = peer.New(peer.Config{
+			Key: d.id.Host(), Listen: d.cfg.Listen, LAN: d.cfg.LAN == "on", Log: d.log, Changed: d.nearby,
+		})
+		return err
+	})
+	g.Go(d.listen)
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	d.node, err = node.New(node.Config{Store: d.store, Identity: d.id, Log: d.log, Full: d.full})
+	if err != nil {
+		return err
+	}
+	d.rep, err = replicate.New(replicate.Config{
+		Node: d.node, Identity: d.id, Self: replicate.Host(d.host.ID()), Dial: d.dial, Addrs: d.host.Addrs, Log: d.log,
+	})
+	if err != nil {
+		return err
+	}
+	d.host.Serve(syncProtocol, func(ctx context.Context, c *peer.Conn) {
+		if err := d.rep.Serve(ctx, conn{c}); err != nil {
+			d.log.Debug("a peer's session ended", "peer", c.Remote(), "err", err)
+		}
+	})
+	secret, err := d.secret()
+	if err != nil {
+		return err
+	}
+	d.door, err = httpdoor.New(httpdoor.Config{
+		Bus: d.bus, Tokens: tokens{d.node}, Node: d.control(), Page: web.Handler(), Hosts: nil, Secret: secret, Log: d.log,
+	})
+	return err
+}
+
+// identity loads the identity of a data directory, or makes one.
+func identity(cfg Config) (id *keys.Identity, fresh bool, err error) {
+	id, err = keys.Load(cfg.Data)
+	if sennit.CodeOf(err) != sennit.NotFound {
+		return id, false, err
+	}
+	if store.Exists(nil, cfg.Data+"/"+storeDir) {
+		return nil, false, sennit.Hint(sennit.Errorf(sennit.Internal, "the data directory %s has a store but no identity", cfg.Data),
+			"put its keys directory back, from a backup")
+	}
+	id, err = keys.Create(cfg.Data, keys.Options{DeviceName: cfg.Name, Now: time.Now()})
+	return id, true, err
+}
+
+// Init makes the identity of a data directory without running a node.
+func Init(cfg Config) (*keys.Identity, error) {
+	dir, err := OpenDirectory(cfg.Data)
+	if err != nil {
+		return nil, err
+	}
+	id, fresh, err := identity(cfg)
+	if err == nil && !fresh {
+		err = sennit.Hint(sennit.Errorf(sennit.Conflict, "%s has an identity already: %s", cfg.Data, id.Space()), "start it: sennit up")
+	}
+	return id, errors.Join(err, dir.Close())
+}
+
+// listen takes the HTTP port and the unix socket.
+func (d *daemon) listen() (err error) {
+	path := Socket(d.cfg.Data)
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return sennit.Errorf(sennit.Internal, "remove the socket of an earlier run: %w", err)
+	}
+	if len(path) > 100 {
+		return sennit.Hint(sennit.Errorf(sennit.BadInput, "the path of the data directory is too long for a unix socket: %s", d.cfg.Data),
+			"use a directory whose path has at most 95 bytes")
+	}
+	if d.sock, err = net.Listen("unix", path); err != nil {
+		return sennit.Errorf(sennit.Internal, "listen on the unix socket: %w", err)
+	}
+	if err := os.Chmod(path, 0o600); err != nil {
+		return sennit.Errorf(sennit.Internal, "close the unix socket to others: %w", err)
+	}
+	switch d.cfg.HTTP {
+	case "off":
+		return nil
+	case "":
+		return d.listenNear()
+	}
+	d.http, err = net.Listen("tcp", d.cfg.HTTP)
+	if err != nil {
+		return sennit.Hint(sennit.Errorf(sennit.Conflict, "can't listen on %s: %w", d.cfg.HTTP, err), "choose another address: --http 127.0.0.1:0")
+	}
+	if a, ok := d.http.Addr().(*net.TCPAddr); ok && !a.IP.IsLoopback() {
+		return sennit.Hint(sennit.Errorf(sennit.BadInput, "%s can be reached by other machines; the HTTP door is for this one", d.cfg.HTTP),
+			"listen on 127.0.0.1 and put a TLS proxy before it")
+	}
+	return nil
+}
+
+// listenNear takes the default port, or the next that is free.
+func (d *daemon) listenNear() (err error) {
+	host, first, _ := net.SplitHostPort(DefaultHTTP)
+	port, _ := strconv.Atoi(first)
+	for i := range 100 {
+		if d.http, err = net.Listen("tcp", net.JoinHostPort(host, strconv.Itoa(port+i))); err == nil {
+			if i > 0 {
+				d.ready.Note = "port " + first + " is taken; listening on " + strconv.Itoa(port+i)
+			}
+			return nil
+		}
+	}
+	return sennit.Hint(sennit.Errorf(sennit.Conflict, "no port from %s on is free: %w", first, err), "choose one: --http 127.0.0.1:0")
+}
+
+// full is why the node may not write now.
+func (d *daemon) full() error {
+	if err := d.disk.full(); err != nil {
+		return err
+	}
+	if d.rep == nil {
+		return nil
+	}
+	if ahead := d.rep.Ahead(); ahead > maxAheadClock {
+		return sennit.Hint(sennit.Errorf(sennit.ReadOnly, "this machine's clock is %s ahead of most peers', so nothing is written", ahead.Round(time.Second)),
+			"set the clock; everybody would hold back what is written now")
+	}
+	return nil
+}
+
+// serve runs everything until ctx ends, and stops it in order: doors, network,
+// engine.
+func (d *daemon) serve(ctx context.Context, ready func(Ready)) error {
+	engine, stopEngine := context.WithCancel(context.WithoutCancel(ctx))
+	network, stopNetwork := context.WithCancel(context.WithoutCancel(ctx))
+	doors, stopDoors := context.WithCancel(ctx)
+	defer stopEngine()
+	defer stopNetwork()
+	defer stopDoors()
+
+	var eg, ng, dg errgroup.Group
+	eg.Go(func() error { defer stopDoors(); return d.node.Run(engine) })
+	d.spawn = func(f func(context.Context)) { ng.Go(func() error { f(network); return nil }) }
+	ng.Go(func() error { defer stopDoors(); return d.host.Run(network) })
+	ng.Go(func() error { return d.rep.Run(network) })
+	listeners := []net.Listener{d.sock}
+	if d.http != nil {
+		listeners = append(listeners, d.http)
+	}
+	dg.Go(func() error { return d.door.Serve(doors, listeners...) })
+
+	d.announce()
+	ready(d.ready)
+	err := dg.Wait()
+	stopNetwork()
+	err = errors.Join(err, ng.Wait())
+	stopEngine()
+	return errors.Join(err, eg.Wait())
+}
+
+func (d *daemon) announce() {
+	d.ready.Ready, d.ready.PID = true, os.Getpid()
+	d.ready.Space, d.ready.Device = d.id.Space().String(), d.id.Device().String()
+	d.ready.Peer = d.host.Addrs()
+	if d.http != nil {
+		d.ready.HTTP = "http://" + d.http.Addr().String()
+		d.ready.Open = d.page()
+	}
+}
+
+// page is the URL that opens the page for the owner, once.
+func (d *daemon) page() string { return d.ready.HTTP + "/?key=" + d.door.NewKey() }
+
+// close frees what open took, last first.
+func (d *daemon) close() error {
+	var errs []error
+	if d.sock != nil {
+		errs = append(errs, ignoreClosed(d.sock.Close()))
+	}
+	if d.http != nil {
+		errs = append(errs, ignoreClosed(d.http.Close()))
+	}
+	if d.host != nil {
+		errs = append(errs, d.host.Close())
+	}
+	if d.store != nil {
+		errs = append(errs, d.store.Close())
+	}
+	if d.dir != nil {
+		errs = append(errs, d.dir.Close())
+	}
+	return errors.Join(errs...)
+}
+
+func ignoreClosed(err error) error {
+	if errors.Is(err, net.ErrClosed) {
+		return nil
+	}
+	return err
+}
+
+// conn is a stream as package replicate wants it.
+type conn struct{ *peer.Conn }
+
+func (c conn) Host() replicate.Host { return replicate.Host(c.Remote()) }
+func (c conn) Addr() string         { return c.RemoteAddr() }
+
+func (d *daemon) dial(ctx context.Context, host replicate.Host, addrs []string) (replicate.Conn, error) {
+	c, err := d.host.Dial(ctx, peer.ID(host), addrs, syncProtocol)
+	if err != nil {
+		return nil, err
+	}
+	return conn{c}, nil
+}
+
+// nearby hears that the hosts on the local network changed.
+func (d *daemon) nearby() {
+	if d.rep != nil {
+		d.rep.Wake()
+	}
+}
+
+// bus is the node as a caller of the door sees it.
+func (d *daemon) bus(c httpdoor.Caller) sennit.Bus {
+	switch {
+	case c.Owner():
+		return d.node.Bus(d.node.Owner())
+	case c.Via != httpdoor.ByToken:
+		return d.node.Bus(node.Caller{})
+	}
+	caller := node.Caller{Principal: c.Token.Who, Scope: []node.Scope{}}
+	for _, p := range c.Token.Prefixes {
+		if space, err := d.node.Resolve(p.Root); err == nil {
+			caller.Scope = append(caller.Scope, node.Scope{Space: space, Prefix: p.Path, May: c.Token.May})
+		}
+	}
+	if len(c.Token.Prefixes) == 0 {
+		caller.Scope = append(caller.Scope, node.Scope{Everywhere: true, May: c.Token.May})
+	}
+	return d.node.Bus(caller)
+}

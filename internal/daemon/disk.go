@@ -1,0 +1,62 @@
+package daemon
+
+import (
+	"sync"
+	"time"
+
+	"github.com/sennit/sennit"
+)
+
+// disk watches that some of the file system stays free. Once there is less
+// than the reserve, the node only reads, until there is more again.
+type disk struct {
+	path    string
+	reserve int64 // bytes; -1: the larger of 1 GiB and 10 % of the file system
+	space   func(path string) (size, free uint64, err error)
+
+	mu     sync.Mutex // guards what follows
+	looked time.Time
+	usage  Usage
+	err    error
+}
+
+// Usage is how full the file system is that holds the data directory.
+type Usage struct {
+	Size    uint64 `json:"size"`
+	Free    uint64 `json:"free"`
+	Reserve uint64 `json:"reserve"`
+	Full    bool   `json:"full"`
+}
+
+// full is why nothing may be written, nil if there is room. It looks at most
+// once a second: a group commit has at most 4 MiB.
+func (d *disk) full() error {
+	_, err := d.look()
+	return err
+}
+
+func (d *disk) look() (Usage, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if now := time.Now(); now.Sub(d.looked) >= time.Second || d.looked.IsZero() {
+		d.looked = now
+		d.usage, d.err = d.measure()
+	}
+	return d.usage, d.err
+}
+
+func (d *disk) measure() (Usage, error) {
+	size, free, err := d.space(d.path)
+	if err != nil {
+		return Usage{}, sennit.Errorf(sennit.Internal, "ask how full the disk is: %w", err)
+	}
+	u := Usage{Size: size, Free: free, Reserve: max(1<<30, size/10)}
+	if d.reserve >= 0 {
+		u.Reserve = uint64(d.reserve)
+	}
+	if u.Full = free < u.Reserve; !u.Full {
+		return u, nil
+	}
+	return u, sennit.Hint(sennit.Errorf(sennit.ReadOnly, "the disk is nearly full: %d MB are free and %d MB are to stay free, so nothing is written", free/1e6, u.Reserve/1e6),
+		"make room, or lower the reserve: --reserve 500MB")
+}

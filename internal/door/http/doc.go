@@ -1,0 +1,127 @@
+// Package httpdoor serves a [sennit.Bus] over HTTP/1.1, on loopback and on a
+// unix socket.
+//
+// Owns: how requests become calls of a Bus and answers, who a request comes
+// from, and the protections of a server that shares its machine with a browser.
+// Promises: a request that is refused changed nothing. Percent-encoding is
+// undone once. What is denied looks like what is absent. No client makes the
+// door hold memory or goroutines beyond its limits, or beyond its own stay.
+// Must not know: engines, stores, keys, how tokens are kept.
+//
+// # Paths
+//
+// A path begins with a root: me, a space's id, or @ and a petname. /a names the
+// value, /a/ the subtree. Components are percent-encoded; an encoded slash, an
+// empty component, ".", "..", control characters and invalid UTF-8 are refused
+// with 400. Parameters that are not listed here are refused too.
+//
+// "/" is the page, and /_node/ the node's own state; both are mounted.
+//
+// # Values
+//
+//	GET, HEAD /me/a    200 with the bytes, Content-Type, ETag, Version, Author and
+//	                   Time; 304 for If-None-Match; 404
+//	PUT /me/a          204 with ETag and Version, after the write is durable
+//	DELETE /me/a       204 with Version: deletes the value, whether or not it is there
+//	DELETE /me/a/      204 with Version: deletes the subtree
+//
+// Version is the value's version in quotes, as Braid has it, and ETag is the
+// same. Author is the writer's space and device, and Time the writer's clock
+// (RFC 3339). A PUT without Content-Type makes a value without a type, which is
+// read as application/octet-stream. Bodies may be chunked. Ranges are not
+// served: HTTP lets a server answer with the whole. Writes with conditions are
+// answered 501, because to pass over a condition would be to write blindly.
+//
+// # Subtrees
+//
+//	GET, HEAD /me/a/           200: the children
+//	GET, HEAD /me/a/?digest    200: the state
+//
+// The listing has the type application/vnd.sennit.list+json: an array, in order
+// of name, of {"name", "value", "dir"}, where value says that the child holds a
+// value and dir that it has children. ?after=NAME begins after a name, ?limit=N
+// ends after N entries (default 1,000, at most 10,000). If there is more, Link
+// has the next page as rel="next". Whoever accepts only another type gets 406.
+//
+// The digest has the type application/vnd.sennit.digest+json: {"hash", "ops",
+// "cursor"}, the hash in hexadecimal.
+//
+// # Commits
+//
+//	POST /me/          204 with the Version of the last change
+//
+// The body, of the type application/vnd.sennit.commit, holds up to
+// sennit.MaxOps changes, which are done together or not at all. Each looks like
+// the request that would do it alone; see parseCommit. Only at the root of a
+// space, and all its paths must be under the same root.
+//
+// # Subscriptions
+//
+// A GET with "Subscribe: ?1" (or true, or empty) is answered 209 and stays. Its
+// body is a sequence of blocks in the framing of Braid: a status line, headers,
+// an empty line, a body of Content-Length bytes, a line end.
+//
+//	HTTP 200 OK
+//	Content-Location: /<space id>/notes/a
+//	Version: "<log>-<seq>"
+//	Author: <space> <device>
+//	Time: 2026-02-03T04:05:06.789Z
+//	Cursor: 17-4711
+//	Content-Type: text/plain
+//	Content-Length: 5
+//
+//	hello
+//
+// A deletion is a block "HTTP 404 Not Found" without body; if its
+// Content-Location ends in a slash, everything at and under the path is gone. A
+// value too big for an op has the header Blob, hash and size, and no body.
+//
+// A subscription of /me/a gets the value, or 404 if there is none, and then
+// each later state of it. That first block has "Live: ?1". Any Braid client
+// reads this. The answer's headers Repr-Type and Current-Version tell what is
+// there; its updates are whole values, so that Parents is of no use and a
+// Merge-Type in the request is refused. A subscription with Version is refused.
+//
+// A subscription of /me/a/ gets the values of the subtree, in order of path,
+// then a block "HTTP 200 OK" without Content-Location and with "Live: ?1", then
+// changes. Components may be "*": each stands for any one component, and
+// /@follows/*/posts/ spans every space that the node follows. Parameters:
+//
+//	?newest=N      the snapshot has only the N newest values, newest first
+//	?tail          every change, in order of arrival; otherwise a reader that
+//	               is slow gets only the latest state of each path
+//	?exact         only the value at the path, not what is under it
+//	?also=PATTERN  one pattern more, absolute, a subtree if it ends in a slash,
+//	               otherwise one value; up to 63 times
+//
+// Cursor says where to go on after the connection broke, with the header
+// "Since: <cursor>": everything after it comes, nothing before it, and no
+// snapshot. It stands in the Live block and in each last block of a commit, so
+// that whoever resumes has seen whole commits. A block "HTTP 205 Reset Content"
+// takes back all that was sent: a new snapshot follows. A cursor that the node
+// no longer knows is answered with that, or with 410.
+//
+// "Heartbeats: 20" (seconds, also "20s") asks for a line end whenever nothing
+// was sent for so long, at least 1 s and at most 1 h; the answer's Heartbeats
+// tells what it came to. A reader that takes nothing for [Limits.Write] is cut
+// off; it can resume.
+//
+// # Callers
+//
+// The owner comes by the unix socket, or with a cookie that a one-time link
+// gave to a browser; anybody else comes with a bearer token, or as a stranger
+// with what rules give to any. A token that is sent always counts, even where
+// the socket or a cookie would do more; one that is of no use gets 401.
+//
+// Over TCP the Host must be on a list (421), and requests that a browser sends
+// for a page of another origin are refused (403), even one on another port of
+// this host; only opening "/" by a link is allowed. Cookies know no ports:
+// another server on the same host name that the owner's browser visits is sent
+// the cookie, as by any browser.
+//
+// # Errors
+//
+// A refusal has a body of the type application/problem+json (RFC 9457), with
+// the members code (see [sennit.Code]) and hint besides title, status and
+// detail.
+package httpdoor

@@ -1,0 +1,302 @@
+package httpdoor
+
+import (
+	"context"
+	"crypto/rand"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/sennit/sennit"
+)
+
+// Config is what a door is made of.
+type Config struct {
+	// Bus gives the bus as one caller sees it. It is asked for each request,
+	// so it should be cheap. Required.
+	Bus func(Caller) sennit.Bus
+
+	// Tokens knows the bearer tokens. Without it every token is refused.
+	Tokens Tokens
+
+	// Node serves /_node/, after authentication and as it is; [CallerOf]
+	// tells who asks. Whom it answers is its own business. May be nil.
+	Node http.Handler
+
+	// Page serves "/". It must serve the same to everybody: whoever opens the
+	// page is only later known by a cookie or a token. May be nil.
+	Page http.Handler
+
+	// Hosts are the names by which TCP clients may call this door: "name" or
+	// "name:port", in lower case, IPv6 addresses in brackets. Without a port
+	// any port will do. Default: localhost, 127.0.0.1 and [::1].
+	Hosts []string
+
+	// Secret makes the cookies of browser sessions. With the same secret they
+	// survive a restart; when it changes, all sessions end. Default: random.
+	Secret [32]byte
+
+	Limits Limits
+
+	// Log gets what callers should not see: the details of internal errors.
+	// Default: nothing is logged.
+	Log *slog.Logger
+}
+
+// Limits bound what a client can make the door do. Zero means the default.
+type Limits struct {
+	Header     int           // bytes of a request's line and headers; default 32 KiB, and 431 beyond
+	Body       int64         // bytes of a value; default sennit.MaxInline, and 413 beyond
+	Queue      int           // bytes that may wait for one subscriber; default that of the Bus
+	ReadHeader time.Duration // for a request's line and headers to arrive; default 10 s
+	Read       time.Duration // for a whole request to arrive; default 60 s
+	Write      time.Duration // for one answer, or one write to a subscriber, to leave; default 60 s
+	Idle       time.Duration // between two requests on a connection; default 2 min
+	Drain      time.Duration // for requests under way when serving ends; default 5 s
+	Key        time.Duration // for which a one-time key can be used; default 1 h
+	Session    time.Duration // for which a browser stays signed in; default 30 days
+}
+
+// Door is the handler. Make one with [New]; all its methods are safe for
+// concurrent use.
+type Door struct {
+	cfg      Config
+	hosts    map[string]bool
+	origins  http.CrossOriginProtection
+	sessions sessions
+	buffers  buffers
+	fixed    fixed
+	author   atomic.Pointer[author] // the newest: mostly the next one too
+}
+
+// fixed holds the values of headers that are in every answer, made once.
+// net/http reads them and changes nothing.
+type fixed struct{ nosniff, sameOrigin, cache, policy []string }
+
+// author is the text of a principal.
+type author struct {
+	who  sennit.Principal
+	text []string
+}
+
+// authorOf is the value of the Author header, nil if nobody is named.
+func (d *Door) authorOf(p sennit.Principal) []string {
+	if p == (sennit.Principal{}) {
+		return nil
+	}
+	a := d.author.Load()
+	if a == nil || a.who != p {
+		a = &author{p, []string{string(appendAuthor(nil, p))}}
+		d.author.Store(a)
+	}
+	return a.text
+}
+
+// New checks a configuration and makes a door.
+func New(cfg Config) (*Door, error) {
+	if cfg.Bus == nil {
+		return nil, sennit.Errorf(sennit.BadInput, "a door needs a bus")
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if len(cfg.Hosts) == 0 {
+		cfg.Hosts = []string{"localhost", "127.0.0.1", "[::1]"}
+	}
+	l := &cfg.Limits
+	for _, n := range []int64{int64(l.Header), l.Body, int64(l.Queue), int64(l.ReadHeader), int64(l.Read), int64(l.Write), int64(l.Idle), int64(l.Drain), int64(l.Key), int64(l.Session)} {
+		if n < 0 {
+			return nil, sennit.Errorf(sennit.BadInput, "a limit of the HTTP door is negative: %d", n)
+		}
+	}
+	defaults(&l.Header, 32<<10)
+	defaults(&l.Body, sennit.MaxInline)
+	defaults(&l.ReadHeader, 10*time.Second)
+	defaults(&l.Read, time.Minute)
+	defaults(&l.Write, time.Minute)
+	defaults(&l.Idle, 2*time.Minute)
+	defaults(&l.Drain, 5*time.Second)
+	defaults(&l.Key, time.Hour)
+	defaults(&l.Session, 30*24*time.Hour)
+	if cfg.Secret == [32]byte{} {
+		rand.Read(cfg.Secret[:]) // never fails
+	}
+	d := &Door{cfg: cfg, hosts: map[string]bool{}}
+	for _, h := range cfg.Hosts {
+		if h == "" || h != strings.ToLower(h) || strings.ContainsAny(h, "/ ") {
+			return nil, sennit.Errorf(sennit.BadInput, "%q is not a host name in lower case", h)
+		}
+		d.hosts[h] = true
+	}
+	d.sessions.init(cfg.Secret, l.Key, l.Session)
+	d.fixed = fixed{
+		nosniff: []string{"nosniff"}, sameOrigin: []string{"same-origin"}, cache: []string{"private, no-cache"},
+		// Somebody else may have written a value. Opened as a page it must not
+		// act in this origin.
+		policy: []string{"default-src 'none'; frame-ancestors 'none'; sandbox"},
+	}
+	return d, nil
+}
+
+func defaults[T int | int64 | time.Duration](v *T, d T) {
+	if *v == 0 {
+		*v = d
+	}
+}
+
+// ServeHTTP serves one request: protections, authentication, then the thing
+// that the path names.
+func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	// What others wrote is served from the origin where the owner's page
+	// lives. So nothing here is sniffed, or embedded from elsewhere.
+	h := w.Header()
+	h["X-Content-Type-Options"] = d.fixed.nosniff
+	h["Cross-Origin-Resource-Policy"] = d.fixed.sameOrigin
+
+	if err := d.admit(r); err != nil {
+		d.fail(w, r, Caller{}, err)
+		return
+	}
+	t, err := parseTarget(r.RequestURI)
+	if err != nil {
+		d.fail(w, r, Caller{}, err)
+		return
+	}
+	c, err := d.authenticate(r)
+	if err != nil {
+		d.fail(w, r, c, err)
+		return
+	}
+	switch {
+	case t.front:
+		d.front(w, r, c)
+	case t.pattern.Root == "_node":
+		d.node(w, r, c)
+	default:
+		d.tree(w, r, c, t)
+	}
+}
+
+// admit turns away requests that a web page of another origin made the
+// owner's browser send, and those that came here under another name, which is
+// how such a page reads the answers (DNS rebinding).
+func (d *Door) admit(r *http.Request) error {
+	if _, socket := r.Context().Value(socketKey{}).(peer); socket {
+		return nil // no browser gets there, and the name means nothing
+	}
+	host := strings.ToLower(r.Host)
+	if !d.hosts[host] {
+		name, _, err := net.SplitHostPort(host)
+		if err == nil && strings.Contains(name, ":") {
+			name = "[" + name + "]"
+		}
+		if err != nil || !d.hosts[name] {
+			return status(http.StatusMisdirectedRequest, sennit.Hint(
+				sennit.Errorf(sennit.Denied, "this node is not called %.100q", r.Host),
+				"call it by the address that it printed when it started"))
+		}
+	}
+	switch r.Header.Get("Sec-Fetch-Site") {
+	case "", "none", "same-origin":
+	default:
+		// Also "same-site": another port of this host is another program.
+		navigates := r.Header.Get("Sec-Fetch-Mode") == "navigate" && r.Header.Get("Sec-Fetch-Dest") == "document"
+		if r.Method != http.MethodGet || r.URL.Path != "/" || !navigates {
+			return sennit.Errorf(sennit.Denied, "requests from other sites are refused")
+		}
+	}
+	if o := r.Header.Get("Origin"); o != "" && o != "http://"+r.Host && o != "https://"+r.Host {
+		return sennit.Errorf(sennit.Denied, "requests from the origin %.100q are refused", o)
+	}
+	if err := d.origins.Check(r); err != nil {
+		return sennit.Errorf(sennit.Denied, "the request is refused: %v", err)
+	}
+	return nil
+}
+
+// front serves "/": the page, and the link that signs the owner's browser in.
+func (d *Door) front(w http.ResponseWriter, r *http.Request, c Caller) {
+	w.Header().Set("X-Frame-Options", "DENY")
+	w.Header().Set("Referrer-Policy", "no-referrer")
+	switch {
+	case r.Method != http.MethodGet && r.Method != http.MethodHead:
+		d.refuse(w, r, c, "GET, HEAD")
+	case r.URL.Query().Has("key"):
+		d.signIn(w, r)
+	case d.cfg.Page == nil:
+		d.fail(w, r, c, sennit.Errorf(sennit.NotFound, "this node has no page"))
+	default:
+		d.cfg.Page.ServeHTTP(w, withCaller(r, c))
+	}
+}
+
+// maxNodeBody bounds the bodies of requests to /_node/.
+const maxNodeBody = 1 << 20
+
+func (d *Door) node(w http.ResponseWriter, r *http.Request, c Caller) {
+	if d.cfg.Node == nil {
+		d.fail(w, r, c, sennit.Errorf(sennit.NotFound, "this node has no state of its own to show"))
+		return
+	}
+	r = withCaller(r, c)
+	r.Body = http.MaxBytesReader(w, r.Body, maxNodeBody)
+	d.cfg.Node.ServeHTTP(w, r)
+}
+
+// tree serves values and subtrees.
+func (d *Door) tree(w http.ResponseWriter, r *http.Request, c Caller, t target) {
+	var allow string
+	switch root := t.addr.Path == ""; {
+	case !t.slash:
+		allow = "GET, HEAD, PUT, DELETE, OPTIONS"
+	case root:
+		allow = "GET, HEAD, POST, DELETE, OPTIONS"
+	default:
+		allow = "GET, HEAD, DELETE, OPTIONS"
+	}
+	var do func(http.ResponseWriter, *http.Request, Caller, target) error
+	switch m := r.Method; {
+	case m == http.MethodOptions:
+		w.Header().Set("Allow", allow)
+		w.WriteHeader(http.StatusNoContent)
+		return
+	case !allows(allow, m):
+		d.refuse(w, r, c, allow)
+		return
+	case m == http.MethodGet && subscribes(r.Header):
+		do = d.subscribe
+	case t.wild:
+		d.fail(w, r, c, sennit.Errorf(sennit.BadInput, `"*" stands for any component, which only a subscription understands`))
+		return
+	case m == http.MethodPut:
+		do = d.put
+	case m == http.MethodDelete:
+		do = d.remove
+	case m == http.MethodPost:
+		do = d.commit
+	case t.slash:
+		do = d.list
+	default:
+		do = d.get
+	}
+	if err := do(w, r, c, t); err != nil {
+		d.fail(w, r, c, err)
+	}
+}
+
+func allows(allow, method string) bool {
+	for m := range strings.SplitSeq(allow, ", ") {
+		if m == method {
+			return true
+		}
+	}
+	return false
+}
+
+// withCaller hands a caller on to a mounted handler.
+func withCaller(r *http.Request, c Caller) *http.Request {
+	return r.WithContext(context.WithValue(r.Context(), callerKey{}, c))
+}

@@ -1,0 +1,184 @@
+package node
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"github.com/sennit/sennit"
+
+	"github.com/sennit/sennit/internal/access"
+	"github.com/sennit/sennit/internal/hub"
+	"github.com/sennit/sennit/internal/store"
+	"github.com/sennit/sennit/internal/wire"
+)
+
+// This file is about verdicts that change: an op that was void or held may
+// count when rules or key events arrive or its clock is due, and one that
+// counted may be void when a device turns out to be removed.
+
+// enforce puts new authority in force. If ops that were applied don't count any
+// more, the space is folded anew.
+func (t *txn) enforce(sp *space, next *access.Authority, out access.Outcome) error {
+	was := sp.rules
+	sp.rules = next
+	t.events = append(t.events, hub.Event[*sennit.Update]{
+		N: t.n.arrivals, Path: sennit.Path(authorityTopic + "/" + sp.id.String()),
+	})
+	for _, l := range t.n.st.Logs(sp.num) {
+		// What counted still does, unless rules count no more or the author
+		// isn't proven any more.
+		author := sennit.Principal{Space: l.Rec.Principal, Device: l.Rec.Device}
+		if l.Rec.Class != wire.Data || !out.Rules && (!was.Proven(author) || next.Proven(author)) {
+			continue
+		}
+		if flips, err := t.flips(l, was, next); err != nil {
+			return err
+		} else if flips {
+			return t.refold(sp)
+		}
+	}
+	return nil
+}
+
+// flips reports whether an op of a log counted before and doesn't now.
+func (t *txn) flips(l *store.Log, before, now *access.Authority) (flips bool, err error) {
+	author := sennit.Principal{Space: l.Rec.Principal, Device: l.Rec.Device}
+	was, is := before.Court(), now.Court()
+	err = t.loaded.Commits(l.Num, 1, func(seq uint64, c *wire.Stored) error {
+		err := t.loaded.Ops(l.Num, seq, func(_ uint32, raw []byte) error {
+			op, err := wire.DecodeOp(raw)
+			if err != nil {
+				return err
+			}
+			q := claim(author, l.ID, seq, c.ID, c.Auth, &op)
+			if was.Judge(q) == access.Valid && is.Judge(q) != access.Valid {
+				flips = true
+				return store.Stop
+			}
+			return nil
+		})
+		if err == nil && flips {
+			err = store.Stop
+		}
+		return err
+	})
+	return flips, err
+}
+
+// place is where a commit is stored, and what is known of it.
+type place struct {
+	log uint32
+	seq uint64
+	before
+}
+
+// refold empties a space's index, and judges and merges all of its commits
+// anew. Watches start over. It takes memory in proportion to the space's index,
+// about 200 bytes for each op.
+func (t *txn) refold(sp *space) error {
+	var all []place
+	err := t.b.Arrivals(sp.num, 0, func(a store.Arrival) error {
+		if l := t.n.st.LogByNum(a.Log); l != nil && l.Rec.Class == wire.Data && a.Seq > 0 {
+			all = append(all, place{a.Log, a.Seq, before{arrived: true, quiet: true}})
+		}
+		return nil
+	})
+	if err == nil {
+		err = t.b.Waiting(sp.num, func(log uint32, seq uint64, w store.Wait) error {
+			if !w.Arrived {
+				all = append(all, place{log: log, seq: seq})
+			}
+			return nil
+		})
+	}
+	if err != nil {
+		return err
+	}
+	order := func(a, b place) int { return cmp.Or(cmp.Compare(a.log, b.log), cmp.Compare(a.seq, b.seq)) }
+	slices.SortFunc(all, order)
+	all = slices.CompactFunc(all, func(a, b place) bool { return order(a, b) == 0 })
+
+	t.b.ClearIndex(sp.num)
+	newest := sp.state.Clock
+	sp.state, sp.waiting, sp.held = store.SpaceState{Folds: sp.state.Folds + 1}, 0, time.Time{}
+	if err := t.again(sp, all); err != nil {
+		return err
+	}
+	sp.state.Clock = max(sp.state.Clock, newest)
+	t.n.arrivals++ // so that whoever resumes from before learns that it must start over
+	t.b.Arrive(sp.num, t.n.arrivals, 0, 0, nil)
+	t.events = append(t.events, hub.Event[*sennit.Update]{
+		N: t.n.arrivals, Space: sp.id, Deep: true, Data: &sennit.Update{Kind: sennit.Reset, Space: sp.id},
+	})
+	return nil
+}
+
+// rejudge applies what waited and counts now.
+func (t *txn) rejudge(sp *space) error {
+	if sp.waiting == 0 {
+		return nil
+	}
+	var waiting []place
+	if err := t.b.Waiting(sp.num, func(log uint32, seq uint64, w store.Wait) error {
+		waiting = append(waiting, place{log, seq, before{Wait: w, waits: true, arrived: w.Arrived}})
+		return nil
+	}); err != nil {
+		return err
+	}
+	sp.held = time.Time{}
+	return t.again(sp, waiting)
+}
+
+// again judges stored commits once more.
+func (t *txn) again(sp *space, places []place) error {
+	for _, p := range places {
+		l := t.n.st.LogByNum(p.log)
+		if l == nil {
+			return sennit.Hint(sennit.Errorf(sennit.Internal, "a commit of an unknown log %d in space %s", p.log, sp.id), "run: sennit doctor --verify")
+		}
+		c, err := stored(t.b, l, p.seq)
+		if err != nil {
+			return err
+		}
+		if c == nil {
+			continue // it was dropped, and so is what was to be said about it
+		}
+		ls, err := t.n.logState(t.loaded, l)
+		if err != nil {
+			return err
+		}
+		size := 0
+		c.Each(func(_ uint32, op *wire.Op) { size += len(op.Bytes()) })
+		t.keep(sp)
+		if err := t.merge(sp, ls, c, size, p.before, false); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// nextHeld tells when the first held commit is due, zero if none is held.
+func (n *Node) nextHeld() (next time.Time) {
+	n.spaces.Range(func(_, v any) bool {
+		if at := v.(*space).held; !at.IsZero() && (next.IsZero() || at.Before(next)) {
+			next = at
+		}
+		return true
+	})
+	return next
+}
+
+// rejudgeHeld queues another look at the commits whose clocks are due.
+func (n *Node) rejudgeHeld() {
+	var due []*request
+	n.spaces.Range(func(id, v any) bool {
+		if at := v.(*space).held; !at.IsZero() && !at.After(n.cfg.Now()) {
+			due = append(due, &request{space: id.(sennit.Space), rejudge: true, done: make(chan result, 1)})
+		}
+		return true
+	})
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.queue = append(n.queue, due...)
+}

@@ -1,0 +1,240 @@
+package node
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/sennit/sennit"
+
+	"github.com/sennit/sennit/internal/access"
+	"github.com/sennit/sennit/internal/commit"
+	"github.com/sennit/sennit/internal/keys"
+	"github.com/sennit/sennit/internal/store"
+	"github.com/sennit/sennit/internal/tree"
+	"github.com/sennit/sennit/internal/wire"
+)
+
+// space is what the engine keeps in memory of a space that the store knows.
+type space struct {
+	id   sennit.Space
+	num  uint32
+	auth atomic.Pointer[access.Authority] // that is durable
+
+	// Of the committer.
+	rules   *access.Authority // with what is being committed
+	state   store.SpaceState
+	waiting int       // bytes of commits that wait
+	held    time.Time // when the first held commit's clock is due; zero if none is
+
+	digests sync.Mutex // held by whoever brings the trie up to date
+}
+
+// authority tells who may do what, for everybody but the committer.
+func (sp *space) authority() *access.Authority { return sp.auth.Load() }
+
+// space tells a space that the node holds something of, nil if there is none.
+func (n *Node) space(id sennit.Space) *space {
+	if sp, ok := n.spaces.Load(id); ok {
+		return sp.(*space)
+	}
+	return nil
+}
+
+// Spaces lists the spaces of which this node holds something.
+func (n *Node) Spaces() []sennit.Space {
+	var ids []sennit.Space
+	n.spaces.Range(func(id, _ any) bool {
+		ids = append(ids, id.(sennit.Space))
+		return true
+	})
+	return ids
+}
+
+// Authority tells who may do what in a space, nil if the node holds nothing of it.
+func (n *Node) Authority(id sennit.Space) *access.Authority {
+	if sp := n.space(id); sp != nil {
+		return sp.authority()
+	}
+	return nil
+}
+
+// load brings a space's authority and state into memory.
+func (n *Node) load(v *store.View, id sennit.Space) error {
+	num, _ := n.st.Space(id)
+	sp := &space{id: id, num: num}
+	var err error
+	if sp.state, err = v.SpaceState(num); err != nil {
+		return err
+	}
+	var commits []access.Commit
+	for _, l := range n.st.Logs(num) {
+		if l.Rec.Class != wire.Authority {
+			continue
+		}
+		if err := v.Commits(l.Num, 1, func(seq uint64, c *wire.Stored) error {
+			ac := access.Commit{
+				ID: c.ID, Log: l.ID, Seq: seq, Heads: c.Auth,
+				Author: sennit.Principal{Space: l.Rec.Principal, Device: l.Rec.Device},
+			}
+			err := v.Ops(l.Num, seq, func(_ uint32, b []byte) error {
+				op, err := wire.DecodeOp(b)
+				ac.Ops = append(ac.Ops, op)
+				return err
+			})
+			commits = append(commits, ac)
+			return err
+		}); err != nil {
+			return err
+		}
+	}
+	var evidence []access.Evidence
+	if err := v.Evidence(num, func(b []byte) error {
+		e, err := wire.DecodeEvidence(b)
+		evidence = append(evidence, access.Evidence{Inception: e.Inception, Events: e.Events})
+		return err
+	}); err != nil {
+		return err
+	}
+	sp.rules, _ = access.New(id).With(commits, evidence)
+	sp.auth.Store(sp.rules)
+	err = v.Waiting(num, func(_ uint32, _ uint64, w store.Wait) error {
+		sp.waiting += int(w.Size)
+		sp.held = n.cfg.Now() // whatever waits is looked at again soon
+		return nil
+	})
+	n.spaces.Store(id, sp)
+	return err
+}
+
+// logState is what the committer keeps in memory of a log.
+type logState struct {
+	*store.Log
+	peaks  commit.Peaks
+	author sennit.Principal
+
+	court *access.Court // under the rules of
+	of    *access.Authority
+}
+
+// valid asks whether an op of a commit of this log counts.
+func (ls *logState) valid(a *access.Authority, c *commit.Commit, op *wire.Op) bool {
+	if ls.of != a {
+		ls.of, ls.court = a, a.Court()
+	}
+	return ls.court.Judge(claim(ls.author, c.Log, c.Seq, c.ID, c.Auth, op)) == access.Valid
+}
+
+func claim(author sennit.Principal, log sennit.Hash, seq uint64, id sennit.Hash, auth []sennit.Hash, op *wire.Op) access.Claim {
+	return access.Claim{Author: author, Log: log, Seq: seq, Commit: id, Auth: auth, Kind: op.Kind, Path: op.Path, Deep: deep(op)}
+}
+
+// authority is authority commits as package access wants them.
+func (ls *logState) authority(commits []*commit.Commit) []access.Commit {
+	all := make([]access.Commit, len(commits))
+	for i, c := range commits {
+		all[i] = access.Commit{ID: c.ID, Log: c.Log, Seq: c.Seq, Author: ls.author, Heads: c.Auth, Ops: c.Parts[0].Ops}
+	}
+	return all
+}
+
+// logState loads a log's state, or tells it from memory. Committer only.
+func (n *Node) logState(v *store.View, l *store.Log) (*logState, error) {
+	if ls := n.logs[l.Num]; ls != nil {
+		return ls, nil
+	}
+	ls := newLogState(l)
+	size, err := v.Size(l.Num)
+	if err != nil {
+		return nil, err
+	}
+	peaks, ok, err := v.Peaks(l.Num, size)
+	if err == nil && !ok {
+		err = sennit.Hint(sennit.Errorf(sennit.Internal, "the tree of log %s is damaged", l.ID), "run: sennit doctor --verify")
+	}
+	if err != nil {
+		return nil, err
+	}
+	ls.peaks = peaks
+	n.logs[l.Num] = ls
+	return ls, nil
+}
+
+func newLogState(l *store.Log) *logState {
+	return &logState{Log: l, author: sennit.Principal{Space: l.Rec.Principal, Device: l.Rec.Device}}
+}
+
+// reader reads commits: a view, or a batch with what it holds.
+type reader interface {
+	Commit(log uint32, seq uint64) (*wire.Stored, error)
+	Ops(log uint32, seq uint64, f func(index uint32, op []byte) error) error
+}
+
+// stamp places an op of the index in the order of all ops. The index doesn't
+// say the commit's id, which matters only between the branches of one log.
+func (n *Node) stamp(r reader, p store.Pos) (tree.Stamp, error) {
+	at := tree.Stamp{Clock: p.Clock, Seq: p.Seq, Index: p.Index}
+	l := n.st.LogByNum(p.Log)
+	if l == nil {
+		return at, nil // of a log that the batch under way begins; it has no other branch
+	}
+	at.Log = l.ID
+	if n.st.Forked(l.ID) {
+		c, err := r.Commit(p.Log, p.Seq)
+		if err != nil || c == nil {
+			return at, err
+		}
+		at.Commit = c.ID
+	}
+	return at, nil
+}
+
+// stored reads a commit back, nil if it isn't here.
+func stored(r reader, l *store.Log, seq uint64) (*commit.Commit, error) {
+	rec, err := r.Commit(l.Num, seq)
+	if err != nil || rec == nil {
+		return nil, err
+	}
+	var ops []wire.Op
+	if err := r.Ops(l.Num, seq, func(i uint32, raw []byte) error {
+		op, err := wire.DecodeOp(raw)
+		if err != nil {
+			return sennit.Errorf(sennit.Internal, "op %d of commit %d of log %s is damaged: %w", i, seq, l.ID, err)
+		}
+		ops = append(ops, op)
+		return nil
+	}); err != nil {
+		return nil, err
+	}
+	return commit.Restore(l.ID, seq, rec, ops)
+}
+
+// admitted remembers the device keys that were found sound.
+type admitted struct {
+	mu   sync.Mutex
+	keys map[sennit.Device]keys.Admitted
+}
+
+// maxAdmitted bounds the keys remembered: 16,384 keys are about 2 MB. When
+// full it is emptied: admission costs as much as a verification, once.
+const maxAdmitted = 1 << 14
+
+func (a *admitted) get(d sennit.Device) (keys.Admitted, error) {
+	a.mu.Lock()
+	k, ok := a.keys[d]
+	a.mu.Unlock()
+	if ok {
+		return k, nil
+	}
+	k, err := keys.Admit(d)
+	if err != nil {
+		return keys.Admitted{}, err
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.keys == nil || len(a.keys) >= maxAdmitted {
+		a.keys = map[sennit.Device]keys.Admitted{}
+	}
+	a.keys[d] = k
+	return k, nil
+}

@@ -1,0 +1,395 @@
+package node
+
+import (
+	"crypto/rand"
+	"slices"
+	"time"
+
+	"github.com/sennit/sennit"
+
+	"github.com/sennit/sennit/internal/access"
+	"github.com/sennit/sennit/internal/commit"
+	"github.com/sennit/sennit/internal/hub"
+	"github.com/sennit/sennit/internal/store"
+	"github.com/sennit/sennit/internal/tree"
+	"github.com/sennit/sennit/internal/wire"
+)
+
+// txn is one group commit under way.
+type txn struct {
+	n       *Node
+	now     time.Time
+	b       *store.Batch
+	loaded  *store.View // to load what isn't in memory
+	reading bool        // b can be read
+	touched map[*space]struct{}
+	spaces  map[sennit.Space]*space // that the store doesn't know yet
+	forked  bool                    // a log got another branch
+	nodes   []treeNode              // room
+	events  []hub.Event[*sennit.Update]
+}
+
+// transaction begins a group commit. Ops that are newer than everything in
+// their space overwrite without looking, which is the rule, and commits that
+// continue a log need no look at what it holds. Only for others must the batch
+// be read as well as written.
+func (n *Node) transaction(reqs []*request) (*txn, error) {
+	t := &txn{n: n, now: n.cfg.Now(), touched: map[*space]struct{}{}}
+	var err error
+	if t.loaded, err = n.st.View(); err != nil {
+		return nil, err
+	}
+	if t.reading, err = t.mustRead(reqs); err != nil {
+		t.loaded.Release()
+		return nil, err
+	}
+	if t.reading {
+		t.b = n.st.ReadBatch()
+	} else {
+		t.b = n.st.Batch()
+	}
+	return t, nil
+}
+
+// mustRead foresees whether the batch will have to be read. It takes every
+// request for one that succeeds; if one doesn't, those that build on it don't
+// either, so nothing is read for them.
+func (t *txn) mustRead(reqs []*request) (bool, error) {
+	clocks := map[sennit.Space]uint64{}
+	logs := map[sennit.Hash]commit.Peaks{}
+	for _, r := range reqs {
+		if r.alone() {
+			return true, nil
+		}
+		clock, ok := clocks[r.space]
+		if sp := t.n.space(r.space); !ok && sp != nil {
+			clock = sp.state.Clock
+		}
+		if r.run == nil {
+			clocks[r.space] = max(uint64(t.now.UnixMilli())<<16, clock+1)
+			continue
+		}
+		have, ok := logs[r.run.id]
+		if l := t.n.st.Log(r.run.id); !ok && l != nil {
+			ls, err := t.n.logState(t.loaded, l)
+			if err != nil {
+				return false, err
+			}
+			have = ls.peaks
+		}
+		if !same(&have, &r.run.before) {
+			return true, nil
+		}
+		logs[r.run.id] = r.run.after
+		for _, c := range r.run.commits {
+			if c.Clock <= clock {
+				return true, nil
+			}
+			clock = c.Clock
+		}
+		clocks[r.space] = clock
+	}
+	return false, nil
+}
+
+func same(a, b *commit.Peaks) bool { return a.Size == b.Size && slices.Equal(a.Nodes, b.Nodes) }
+
+// space tells a space. One of which nothing is stored yet is not kept unless
+// something will be: see keep.
+func (t *txn) space(id sennit.Space) *space {
+	sp := t.n.space(id)
+	if sp == nil {
+		sp = t.spaces[id]
+	}
+	if sp == nil {
+		sp = &space{id: id, rules: access.New(id)}
+	}
+	return sp
+}
+
+// keep makes a space known, because something is stored about it.
+func (t *txn) keep(sp *space) {
+	if t.n.space(sp.id) == nil && t.spaces[sp.id] == nil {
+		if t.spaces == nil {
+			t.spaces = map[sennit.Space]*space{}
+		}
+		sp.num = t.b.Space(sp.id)
+		t.spaces[sp.id] = sp
+	}
+	t.touched[sp] = struct{}{}
+}
+
+// ownLog tells the log in which this node writes to a space, or begins one.
+func (t *txn) ownLog(sp *space, class wire.Class) (*logState, error) {
+	at := ownLog{sp.id, class}
+	if ls := t.n.own[at]; ls != nil {
+		return ls, nil
+	}
+	rec := wire.Log{Space: sp.id, Principal: t.n.self.Space, Device: t.n.self.Device, Class: class}
+	rand.Read(rec.Nonce[:])
+	t.keep(sp)
+	ls, err := t.n.logState(t.loaded, t.b.Log(rec))
+	if err == nil {
+		t.n.own[at] = ls
+	}
+	return ls, err
+}
+
+// grow makes commits part of their log's tree of ids.
+func (t *txn) grow(ls *logState, peaks commit.Peaks, nodes []treeNode) {
+	for _, node := range nodes {
+		t.b.PutNode(ls.Num, node.at, node.hash)
+	}
+	if peaks.Size > ls.peaks.Size {
+		ls.peaks = peaks
+	}
+}
+
+// take stores the commits of a checked run that aren't here, and merges them:
+// all or, if it refuses the run, none. It tells how many ops were new.
+func (t *txn) take(sp *space, run *checkedRun) (added int, err error) {
+	ls, err := t.branch(run)
+	if err != nil {
+		return 0, err
+	}
+	fresh, had, err := t.missing(ls, run)
+	if err != nil || len(fresh) == 0 {
+		return 0, err
+	}
+	if err := t.refuse(sp, ls, fresh); err != nil {
+		return 0, err
+	}
+	t.keep(sp)
+	if ls.Log.Num == unstored {
+		t.forked = t.forked || len(t.b.Branches(run.id)) > 0
+		ls.Log = t.b.Branch(run.rec)
+		t.n.logs[ls.Num] = ls
+	}
+	if run.rec.Class == wire.Authority {
+		err = t.authority(sp, ls, fresh)
+	}
+	for i, c := range fresh {
+		if run.rec.Class == wire.Data && err == nil {
+			err = t.data(sp, ls, c, had[i], false)
+		}
+		added += c.Ops()
+		if had[i] != nil {
+			added -= had[i].Ops()
+		}
+	}
+	if err != nil {
+		return 0, err
+	}
+	t.grow(ls, run.after, run.nodes)
+	if at := (ownLog{sp.id, run.rec.Class}); t.n.own[at] != nil && t.n.own[at].ID == run.id {
+		// Somebody knows more of this node's log than it does: its store is an
+		// older copy. The log goes on elsewhere; a new one begins here.
+		delete(t.n.own, at)
+	}
+	return added, nil
+}
+
+// unstored is the number of a log that has none yet.
+const unstored = ^uint32(0)
+
+// branch finds the branch of a log that a run continues or repeats. If there
+// is none it makes one, which is not stored yet: then the log is new, or its
+// device signed several histories, which count all the same.
+func (t *txn) branch(run *checkedRun) (*logState, error) {
+	for _, l := range t.b.Branches(run.id) {
+		ls, err := t.n.logState(t.loaded, l)
+		if err != nil {
+			return nil, err
+		}
+		if ok, err := t.continues(ls, run); ok || err != nil {
+			return ls, err
+		}
+	}
+	if run.before.Size > 0 {
+		return nil, sennit.Errorf(sennit.Conflict, "log %s: the commits before %d, which come first, aren't here", run.id, run.before.Size+1)
+	}
+	return newLogState(&store.Log{Num: unstored, ID: run.id, Rec: run.rec}), nil
+}
+
+// continues reports whether a run is of the same history as what is here of a
+// log, as far as can be told: it agrees about the past, and about everything
+// that both of them hold.
+func (t *txn) continues(ls *logState, run *checkedRun) (bool, error) {
+	size := ls.peaks.Size
+	if same(&ls.peaks, &run.before) {
+		return true, nil
+	}
+	if !t.reading || run.before.Size > size {
+		return false, nil
+	}
+	before, ok, err := t.b.Peaks(ls.Num, run.before.Size)
+	if err != nil || !ok || !same(&before, &run.before) {
+		return false, err
+	}
+	agrees := func(at commit.Place, want sennit.Hash) (bool, error) {
+		if (at.Index+1)<<at.Level > size {
+			return true, nil
+		}
+		have, err := t.b.Node(ls.Num, at)
+		return have.IsZero() || have == want, err
+	}
+	for _, c := range run.commits {
+		if ok, err := agrees(commit.Place{Index: c.Seq - 1}, commit.Leaf(c.ID[:])); !ok || err != nil {
+			return false, err
+		}
+	}
+	for _, node := range run.nodes {
+		if ok, err := agrees(node.at, node.hash); !ok || err != nil {
+			return false, err
+		}
+	}
+	return true, nil
+}
+
+// missing picks the commits of a run that bring something that isn't stored,
+// and what is stored of each. Where ops are, and others come, it puts them
+// together.
+func (t *txn) missing(ls *logState, run *checkedRun) (fresh, had []*commit.Commit, err error) {
+	for _, c := range run.commits {
+		var have *commit.Commit
+		if c.Seq <= ls.peaks.Size && ls.Num != unstored {
+			if have, err = stored(t.b, ls.Log, c.Seq); err != nil {
+				return nil, nil, err
+			}
+		}
+		if have != nil {
+			all, more, err := commit.Union(have, c)
+			if err != nil {
+				return nil, nil, err
+			}
+			if !more {
+				continue
+			}
+			c = all
+		}
+		fresh, had = append(fresh, c), append(had, have)
+	}
+	return fresh, had, nil
+}
+
+// refuse says why none of the commits of a run can be taken. It is asked
+// before the first is stored.
+func (t *txn) refuse(sp *space, ls *logState, commits []*commit.Commit) error {
+	if ls.Rec.Class == wire.Authority {
+		_, out := sp.rules.With(ls.authority(commits), nil)
+		return refusal(out)
+	}
+	size := 0
+	for _, c := range commits {
+		void := t.ahead(c)
+		bytes := 0
+		c.Each(func(_ uint32, op *wire.Op) {
+			bytes += len(op.Bytes())
+			void = void || !ls.valid(sp.rules, c, op)
+		})
+		if void {
+			size += bytes
+		}
+	}
+	if size > 0 && sp.waiting+size > waitingRoom {
+		return sennit.Errorf(sennit.OverQuota, "%d bytes of ops in space %s can't be applied yet; no more are kept", sp.waiting, sp.id)
+	}
+	return nil
+}
+
+// refusal is why authority commits aren't taken, nil if all are.
+func refusal(out access.Outcome) error {
+	for _, r := range out.Refused {
+		return sennit.Errorf(sennit.Denied, "an authority commit isn't accepted: %w", r.Err)
+	}
+	return nil
+}
+
+// stamp places an op of the index in the order of all ops. It knows logs and
+// branches that the batch adds.
+func (t *txn) stamp(p store.Pos) (tree.Stamp, error) {
+	ls := t.n.logs[p.Log]
+	if ls == nil || t.n.st.Forked(ls.ID) {
+		return t.n.stamp(t.b, p)
+	}
+	at := tree.Stamp{Clock: p.Clock, Log: ls.ID, Seq: p.Seq, Index: p.Index}
+	if t.forked {
+		c, err := t.b.Commit(p.Log, p.Seq)
+		if err != nil || c == nil {
+			return at, err
+		}
+		at.Commit = c.ID
+	}
+	return at, nil
+}
+
+// put stores a commit and its ops, and tells how many bytes the ops have.
+func (t *txn) put(ls *logState, c *commit.Commit) (size int) {
+	rec := c.Stored()
+	t.b.PutCommit(ls.Num, c.Seq, &rec)
+	c.Each(func(i uint32, op *wire.Op) {
+		size += len(op.Bytes())
+		t.b.PutOp(ls.Num, c.Seq, i, op.Bytes())
+	})
+	return size
+}
+
+// authority stores authority commits of one log and puts in force what they
+// say, or says why they don't count.
+func (t *txn) authority(sp *space, ls *logState, commits []*commit.Commit) error {
+	next, out := sp.rules.With(ls.authority(commits), nil)
+	if err := refusal(out); err != nil {
+		return err
+	}
+	t.keep(sp)
+	for _, c := range commits {
+		t.put(ls, c)
+		t.arrive(sp, ls, c.Seq, nil)
+	}
+	if err := t.enforce(sp, next, out); err != nil {
+		return err
+	}
+	return t.rejudge(sp)
+}
+
+// evidence adds other principals' key events to a space. What no rule of the
+// space asks for is not taken.
+func (t *txn) evidence(sp *space, evidence []access.Evidence) error {
+	if len(evidence) == 0 {
+		return nil
+	}
+	next, out := sp.rules.With(nil, evidence)
+	if next == sp.rules {
+		return nil
+	}
+	t.keep(sp)
+	for _, e := range evidence {
+		if !slices.Contains(out.Spaces, e.Inception.Space()) {
+			continue
+		}
+		// It takes the place of its own beginnings.
+		rec := wire.Evidence{Inception: e.Inception, Events: e.Events}
+		for rec.Events = e.Events[:0]; len(rec.Events) < len(e.Events); rec.Events = e.Events[:len(rec.Events)+1] {
+			t.b.DropEvidence(sp.num, rec.Key())
+		}
+		t.b.PutEvidence(sp.num, rec.Key(), rec.Append(nil))
+	}
+	if err := t.enforce(sp, next, out); err != nil {
+		return err
+	}
+	return t.rejudge(sp)
+}
+
+// arrive numbers a commit that now counts, and the events that it brought.
+func (t *txn) arrive(sp *space, ls *logState, seq uint64, mask []byte) {
+	t.n.arrivals++
+	t.b.Arrive(sp.num, t.n.arrivals, ls.Num, seq, mask)
+	for i := len(t.events) - 1; i >= 0 && t.events[i].N == 0; i-- {
+		t.events[i].N = t.n.arrivals
+	}
+}
+
+// ahead reports whether a commit's clock is too far ahead for it to be applied.
+func (t *txn) ahead(c *commit.Commit) bool {
+	return c.Clock>>16 > uint64(t.now.Add(MaxAhead).UnixMilli())
+}

@@ -1,0 +1,412 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/sennit/sennit"
+
+	"github.com/sennit/sennit/internal/hub"
+	"github.com/sennit/sennit/internal/store"
+)
+
+// Sizes of what one call of Next gives, about: a commit's changes are never
+// parted.
+const (
+	watchBatch = 512       // updates
+	watchBytes = 256 << 10 // bytes of values
+)
+
+// Bounds of a watch.
+const (
+	maxPatterns = 256
+	maxNewest   = 1 << 16
+)
+
+// followsTopic is where the hub tells that a space is followed now: a path of
+// no space.
+const followsTopic = "follows"
+
+// authorityTopic is where the hub tells that a space's authority changed.
+const authorityTopic = "authority"
+
+// errReset says that what was sent is void: the watch starts over.
+var errReset = errors.New("the space was folded anew")
+
+// watch is one caller's watch. It is a small machine that Next drives: first
+// the sources (the present state of each pattern, or what came after the
+// cursor), then the marker, then what the hub brings. Nothing runs between
+// calls, so a reader that stays away costs nothing and holds nobody up.
+type watch struct {
+	b    *view
+	o    sennit.WatchOptions
+	pats []pattern
+	sub  *hub.Sub[*sennit.Update]
+
+	view    *store.View // while there are sources
+	sources []source
+	out     []sennit.Update
+	size    int
+	at      uint64           // arrivals up to here were given, or are in out or sources
+	base    uint64           // cursor of what sources give: where a reader that stops amid them goes on
+	live    bool             // the marker was given
+	spans   []sennit.Pattern // patterns of @follows, without the "*"
+	sights  map[*space]sight // what a caller who may not read everything can read
+}
+
+// pattern is a pattern of one space.
+type pattern struct {
+	sp *space
+	sennit.Pattern
+}
+
+// fixed is the part of a pattern before its first "*".
+func (p pattern) fixed() sennit.Path {
+	head, _, _ := strings.Cut(p.Path+"/", "*")
+	return sennit.Path(strings.TrimRight(head, "/"))
+}
+
+// meets reports whether the pattern selects something at or under a path.
+func (p pattern) meets(q sennit.Path) bool {
+	want, have := sennit.Path(p.Path).Components(), q.Components()
+	for i := range min(len(want), len(have)) {
+		if want[i] != "*" && want[i] != have[i] {
+			return false
+		}
+	}
+	return len(have) <= len(want) || !p.Exact
+}
+
+// source gives some updates into out and reports whether it has more.
+type source func(w *watch) (more bool, err error)
+
+// Watch implements [sennit.Bus].
+func (b *view) Watch(_ context.Context, patterns []sennit.Pattern, o sennit.WatchOptions) (sennit.Watch, error) {
+	switch {
+	case len(patterns) == 0 || len(patterns) > maxPatterns:
+		return nil, sennit.Errorf(sennit.BadInput, "a watch of %d patterns; 1 to %d are allowed", len(patterns), maxPatterns)
+	case o.Newest < 0 || o.Newest > maxNewest:
+		return nil, sennit.Errorf(sennit.BadInput, "a watch of the newest %d; at most %d are given", o.Newest, maxNewest)
+	case o.Queue < 0:
+		return nil, sennit.Errorf(sennit.BadInput, "a watch with a queue of %d bytes", o.Queue)
+	}
+	w := &watch{b: b, o: o, sights: map[*space]sight{}}
+	for _, p := range patterns {
+		if err := w.resolve(p); err != nil {
+			return nil, err
+		}
+	}
+	w.subscribe()
+	v, err := b.n.st.View()
+	if err != nil {
+		w.sub.Close()
+		return nil, err
+	}
+	w.view, w.at = v, v.N
+	epoch := b.n.st.Epoch()
+	switch since := o.Since; {
+	case since == sennit.Cursor{}:
+		w.sources = w.snapshot(w.pats)
+	case since.Epoch == epoch && since.N <= v.N:
+		w.base = since.N
+		w.sources = w.changes(w.pats, since.N)
+	default:
+		w.reset()
+	}
+	return w, nil
+}
+
+// resolve finds the spaces of a pattern. A space of which the caller may read
+// nothing is as one that isn't here.
+func (w *watch) resolve(p sennit.Pattern) error {
+	if p.Root != sennit.Follows {
+		id, err := w.b.n.Resolve(p.Root)
+		if err != nil {
+			return err
+		}
+		sp := w.b.n.space(id)
+		if sp == nil || !w.b.n.any(w.b.c, sp) {
+			return w.b.unknown(sennit.Addr{Root: p.Root, Path: sennit.Path(p.Path)})
+		}
+		w.pats = append(w.pats, pattern{sp, p})
+		return nil
+	}
+	_, rest, _ := strings.Cut(p.Path, "/")
+	w.spans = append(w.spans, sennit.Pattern{Path: rest, Exact: p.Exact})
+	follows, err := w.b.n.Follows()
+	if err != nil {
+		return err
+	}
+	for _, f := range follows {
+		if sp := w.b.n.space(f.Space); sp != nil {
+			w.pats = append(w.pats, pattern{sp, sennit.Pattern{Root: f.Space.String(), Path: rest, Exact: p.Exact}})
+		}
+	}
+	return nil
+}
+
+func (w *watch) subscribe() {
+	topics := make([]hub.Topic, 0, len(w.pats)+1)
+	for _, p := range w.pats {
+		topics = append(topics, hub.Topic{Space: p.sp.id, Path: p.Path, Exact: p.Exact})
+		if _, ok := w.sights[p.sp]; !ok && !w.b.owns(p.sp) {
+			w.sights[p.sp] = w.b.n.sees(w.b.c, p.sp)
+		}
+	}
+	for sp := range w.sights {
+		topics = append(topics, hub.Topic{Path: authorityTopic + "/" + sp.id.String()})
+	}
+	if w.spans != nil {
+		topics = append(topics, hub.Topic{Path: followsTopic})
+	}
+	w.sub = w.b.n.hub.Subscribe(topics, nil)
+}
+
+// Next implements [sennit.Watch].
+func (w *watch) Next(ctx context.Context) ([]sennit.Update, error) {
+	for {
+		if err := w.b.n.gone(); err != nil {
+			return nil, err
+		}
+		if err := w.fill(); err != nil {
+			return nil, err
+		}
+		if len(w.out) > 0 {
+			out := w.out
+			w.out, w.size = nil, 0
+			return out, nil
+		}
+		if err := w.sub.Wait(ctx); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// fill puts what there is into out, without waiting.
+func (w *watch) fill() error {
+	for len(w.sources) > 0 && !w.full() {
+		more, err := w.sources[0](w)
+		if errors.Is(err, errReset) {
+			w.reset()
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if !more {
+			w.sources = w.sources[1:]
+		}
+	}
+	if len(w.sources) > 0 {
+		return nil
+	}
+	if w.view != nil {
+		w.view.Release()
+		w.view = nil
+		if k := len(w.out); k > 0 && w.live {
+			w.out[k-1].Cursor = w.cursor(w.at)
+		}
+	}
+	if !w.live {
+		w.live = true
+		w.out = append(w.out, sennit.Update{Kind: sennit.Live, Cursor: w.cursor(w.at)})
+	}
+	if w.full() {
+		return nil
+	}
+	err := w.events()
+	if errors.Is(err, errReset) {
+		if err = w.again(nil, nil); err == nil {
+			w.reset()
+		}
+	}
+	return err
+}
+
+// reset starts the watch over with a snapshot of what its view shows.
+func (w *watch) reset() {
+	w.out, w.size = []sennit.Update{{Kind: sennit.Reset}}, 0
+	w.base, w.live = 0, false
+	w.sources = w.snapshot(w.pats)
+}
+
+func (w *watch) full() bool { return len(w.out) >= watchBatch || w.size >= watchBytes }
+
+// cursor is the cursor behind arrival n, none for 0.
+func (w *watch) cursor(n uint64) sennit.Cursor {
+	if n == 0 {
+		return sennit.Cursor{}
+	}
+	return sennit.Cursor{Epoch: w.b.n.st.Epoch(), N: n}
+}
+
+// add puts an update into out if the caller may see it.
+func (w *watch) add(sp *space, u *sennit.Update, n uint64) {
+	if !w.b.n.may(w.b.c, sp, sennit.Read, u.Node.Path) {
+		return
+	}
+	w.out = append(w.out, *u)
+	w.out[len(w.out)-1].Cursor = w.cursor(n)
+	w.size += len(u.Node.Value.Data) + len(u.Node.Path) + 128
+}
+
+// tell adds an update. Of a deletion of more than is watched, or than the
+// caller may read, it tells only what that means there: what was deleted above
+// is not this watch's business.
+func (w *watch) tell(sp *space, u *sennit.Update, n uint64) error {
+	if !u.Deep {
+		w.add(sp, u, n)
+		return nil
+	}
+	var paths []sennit.Path
+	for _, p := range w.pats {
+		if p.sp != sp || !p.meets(u.Node.Path) {
+			continue
+		}
+		if at := p.fixed(); at.Under(u.Node.Path) {
+			paths = append(paths, at)
+		} else {
+			paths = append(paths, u.Node.Path)
+		}
+	}
+	if sight, limited := w.sights[sp]; limited {
+		var err error
+		if paths, err = sight.narrow(paths); err != nil {
+			return err
+		}
+	}
+	for _, p := range least(paths) {
+		c := *u
+		c.Node.Path = p
+		w.add(sp, &c, n)
+	}
+	return nil
+}
+
+// events takes all that was published since. The hub gives a commit's events
+// all or none, so that no cursor lies inside a commit: each update has the
+// cursor behind its commit, and Next returns all of them.
+func (w *watch) events() error {
+	events, lagged := w.sub.Take(nil, math.MaxInt)
+	if lagged {
+		return w.again(w.pats, nil)
+	}
+	for i := range events {
+		e := &events[i]
+		switch sp := w.b.n.space(e.Space); {
+		case e.Space.IsZero():
+			if err := w.note(e.Path); err != nil || len(w.sources) > 0 {
+				return err // what else was taken comes from the sources
+			}
+		case e.N <= w.at || sp == nil || e.Data.Kind == 0:
+			continue // the sources had it, or it only wakes
+		case e.Data.Kind == sennit.Reset:
+			return errReset
+		default:
+			if err := w.tell(sp, e.Data, e.N); err != nil {
+				return err
+			}
+			if i+1 == len(events) || events[i+1].N > e.N {
+				w.at = e.N
+			}
+		}
+	}
+	if !w.o.Tail {
+		w.coalesce()
+	}
+	return nil
+}
+
+// coalesce drops updates that a later one of the same path makes pointless.
+func (w *watch) coalesce() {
+	type at struct {
+		space sennit.Space
+		path  sennit.Path
+	}
+	newest := map[at]bool{}
+	drop := 0
+	for i := len(w.out) - 1; i >= 0; i-- {
+		u := &w.out[i]
+		if u.Kind != sennit.Set && u.Kind != sennit.Deleted {
+			continue
+		}
+		k := at{u.Space, u.Node.Path}
+		if newest[k] && !u.Deep {
+			u.Kind = 0
+			drop++
+		}
+		newest[k] = true
+	}
+	if drop > 0 {
+		w.out = slices.DeleteFunc(w.out, func(u sennit.Update) bool { return u.Kind == 0 })
+	}
+}
+
+// note takes in what happened outside any space: a space is followed, or what
+// the caller may read has changed.
+func (w *watch) note(topic sennit.Path) error {
+	id, err := sennit.ParseSpace(topic.Base())
+	if err != nil {
+		return nil // it only wakes
+	}
+	sp := w.b.n.space(id)
+	if sp == nil {
+		return nil
+	}
+	if topic.First() == authorityTopic {
+		if was, limited := w.sights[sp]; limited {
+			if w.sights[sp] = w.b.n.sees(w.b.c, sp); !was.same(w.sights[sp]) {
+				return errReset
+			}
+		}
+		return nil
+	}
+	old := w.pats
+	var fresh []pattern
+	for _, p := range w.spans {
+		p.Root = id.String()
+		if f := (pattern{sp, p}); !slices.Contains(old, f) {
+			fresh = append(fresh, f)
+		}
+	}
+	if len(fresh) == 0 {
+		return nil
+	}
+	w.pats = append(slices.Clip(old), fresh...)
+	return w.again(old, fresh)
+}
+
+// again goes on from the store, after the hub lost events or the patterns
+// changed: what changed under old patterns, all that is under fresh ones.
+func (w *watch) again(old, fresh []pattern) error {
+	w.sub.Close()
+	w.subscribe()
+	v, err := w.b.n.st.View()
+	if err != nil {
+		return err
+	}
+	w.view, w.base, w.at = v, w.at, v.N
+	w.sources = append(w.changes(old, w.base), w.snapshot(fresh)...)
+	return nil
+}
+
+// Close implements [sennit.Watch].
+func (w *watch) Close() error {
+	w.sub.Close()
+	if w.view != nil {
+		w.view.Release()
+		w.view = nil
+	}
+	w.sources = nil
+	return nil
+}
+
+// Subscribe calls wake when something arrives in a space, or, for the zero
+// space, when the node's follows or the authority of any space change. It must
+// not block; Take on the result must be called before it is called again.
+func (n *Node) Subscribe(space sennit.Space, wake func()) *hub.Sub[*sennit.Update] {
+	return n.hub.Subscribe([]hub.Topic{{Space: space}}, wake)
+}

@@ -1,0 +1,492 @@
+package replicate
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/sennit/sennit"
+
+	"github.com/sennit/sennit/internal/hub"
+	"github.com/sennit/sennit/internal/node"
+	"github.com/sennit/sennit/internal/tree"
+	"github.com/sennit/sennit/internal/wire"
+)
+
+// maxSeen bounds the commits that are remembered as come from the peer, so
+// that they aren't sent back. Forgetting one costs sending it for nothing.
+const maxSeen = 1 << 16
+
+// maxRounds bounds how often authority is exchanged without agreement, and how
+// often a comparison is followed by another at once.
+const maxRounds = 8
+
+// channel is one space in a session.
+type channel struct {
+	s       *session
+	space   sennit.Space
+	tag     wire.Tag
+	driving bool // this side begins comparisons
+
+	// Of the writer.
+	feed *node.Feed
+	sub  *hub.Sub[*sennit.Update]
+
+	// Guarded by s.mu.
+	mine   *wire.Open // last sent
+	theirs *wire.Open // last received
+	rounds int        // of authority exchange without agreement
+
+	pumping bool                // the peer gets what arrives
+	at      uint64              // up to which it was sent
+	caught  bool                // and that was all
+	behind  int                 // messages with ops that aren't acknowledged
+	acked   uint64              // up to which they are
+	push    map[uint32][]uint64 // commits that a comparison found missing there
+
+	up    uint64 // everything that arrived there up to here is durable here
+	saved uint64
+	holes bool // something of theirs was refused: up stands still
+	done  bool // they sent all there was
+	seen  map[sennit.Hash]bool
+
+	synced    bool      // equal when last compared
+	comparing time.Time // when a comparison was begun that is not answered; zero if none is
+	differs   bool      // something differed in this comparison
+	again     int       // comparisons in a row that found a difference
+	next      time.Time // when to compare again
+}
+
+func newChannel(s *session, space sennit.Space) *channel {
+	self, host := s.r.cfg.Self, s.conn.Host()
+	return &channel{
+		s: s, space: space, driving: bytes.Compare(self[:], host[:]) < 0,
+		seen: map[sennit.Hash]bool{}, push: map[uint32][]uint64{},
+	}
+}
+
+func (c *channel) now() uint64 { return uint64(c.s.r.cfg.Now().UnixMilli()) }
+
+// reach is the prefixes that the peer may read, none if it may read nothing.
+func (c *channel) reach() []sennit.Path {
+	a := c.s.n.Authority(c.space)
+	if a == nil {
+		return nil
+	}
+	c.s.mu.Lock()
+	who := c.s.who
+	c.s.mu.Unlock()
+	scope := a.Readable(who, c.now())
+	return scope[:min(len(scope), wire.MaxScope)]
+}
+
+// filter is what the peer may read, for single ops. Dels of whole subtrees
+// above what it may read concern it as well.
+func (c *channel) filter(scope []sennit.Path) node.Filter {
+	if len(scope) == 1 && scope[0] == "" {
+		return nil
+	}
+	return func(p sennit.Path, deep bool) bool {
+		return slices.ContainsFunc(scope, func(q sennit.Path) bool { return p.Under(q) || deep && q.Under(p) })
+	}
+}
+
+// begin opens the space from this side.
+func (c *channel) begin() error {
+	s := c.s
+	s.mu.Lock()
+	c.tag = s.tag(c.space)
+	if s.channels[c.tag] != nil || len(s.channels) >= maxChannels {
+		s.mu.Unlock()
+		return nil
+	}
+	s.mu.Unlock()
+	scope := c.reach()
+	c.feed = s.n.Feed(c.space, c.filter(scope))
+	c.sub = s.n.Subscribe(c.space, s.wake)
+	since := s.r.shortcut(s.conn.Host(), c.space)
+	s.mu.Lock()
+	s.channels[c.tag] = c
+	c.up, c.saved = since.N, since.N
+	s.mu.Unlock()
+	return c.open(scope, since)
+}
+
+// open says what this side holds.
+func (c *channel) open(scope []sennit.Path, since sennit.Cursor) error {
+	a := c.s.n.Authority(c.space)
+	o := &wire.Open{Tag: c.tag, Scope: scope, Since: since}
+	if a != nil {
+		o.Authority, o.Heads = a.Digest(), a.Heads()
+		o.Heads = o.Heads[:min(len(o.Heads), wire.MaxHeads)]
+	}
+	at, err := c.s.n.Arrivals()
+	if err != nil {
+		return err
+	}
+	o.At = sennit.Cursor{Epoch: c.s.n.Epoch(), N: at}
+	switch t, err := c.s.n.Trie(c.space); {
+	case sennit.CodeOf(err) == sennit.NotFound: // followed, but nothing of it is here yet
+	case err != nil:
+		return err
+	default:
+		o.At.N = t.N
+		o.Digest, o.Ops, err = scopeDigest(t, scope)
+		if err = errors.Join(err, t.Done()); err != nil {
+			return err
+		}
+	}
+	sizes, err := c.s.n.Logs(c.space)
+	if err != nil {
+		return err
+	}
+	for id, size := range sizes {
+		if len(o.Sizes) < wire.MaxFrameLogs && size > 0 {
+			o.Sizes = append(o.Sizes, wire.LogSize{Log: [8]byte(id[:8]), Size: size})
+		}
+	}
+	slices.SortFunc(o.Sizes, func(a, b wire.LogSize) int { return bytes.Compare(a.Log[:], b.Log[:]) })
+	c.s.mu.Lock()
+	defer c.s.mu.Unlock()
+	c.mine = o
+	c.s.post(o)
+	return nil
+}
+
+// renew opens the space again if what the peer may read, or the authority that
+// everything is judged by, changed since this side opened it.
+func (c *channel) renew() error {
+	scope, a := c.reach(), c.s.n.Authority(c.space)
+	c.s.mu.Lock()
+	mine, up := c.mine, c.up
+	c.s.mu.Unlock()
+	if mine == nil || a == nil || a.Digest() == mine.Authority && slices.Equal(scope, mine.Scope) {
+		return nil
+	}
+	if !slices.Equal(scope, mine.Scope) {
+		// It may read more, or less. What it was not shown so far is found by
+		// comparing.
+		feed := c.s.n.Feed(c.space, c.filter(scope))
+		c.s.mu.Lock()
+		feed.Known, c.feed = c.feed.Known, feed
+		c.s.mu.Unlock()
+	}
+	return c.open(scope, sennit.Cursor{Epoch: mine.Since.Epoch, N: up})
+}
+
+// opened takes what the peer says that it holds.
+func (s *session) opened(ctx context.Context, o *wire.Open) error {
+	c := s.channel(o.Tag)
+	if c == nil {
+		wanted, err := s.wanted()
+		if err != nil {
+			return err
+		}
+		for _, id := range append(wanted, s.n.Spaces()...) {
+			if s.tag(id) == o.Tag {
+				c = newChannel(s, id)
+				break
+			}
+		}
+		if c == nil {
+			return nil // unfollowed meanwhile
+		}
+		if err := c.begin(); err != nil {
+			return err
+		}
+		if c = s.channel(o.Tag); c == nil {
+			return sennit.Errorf(sennit.OverQuota, "more than %d spaces in one session", maxChannels)
+		}
+	}
+	return c.opened(ctx, o)
+}
+
+func (c *channel) opened(_ context.Context, o *wire.Open) error {
+	s := c.s
+	s.mu.Lock()
+	first := c.theirs == nil
+	if !first && c.theirs.At.Epoch != o.At.Epoch {
+		s.mu.Unlock()
+		return sennit.Errorf(sennit.BadInput, "the peer's store changed within a session")
+	}
+	c.theirs = o
+	mine := c.mine
+	if first && mine.Since.Epoch != o.At.Epoch {
+		c.up, c.saved = 0, 0 // what was remembered is about another store
+	}
+	agree := mine.Authority == o.Authority
+	if agree {
+		c.rounds = 0
+	} else {
+		c.rounds++
+	}
+	rounds := c.rounds
+	s.mu.Unlock()
+	if !agree && rounds <= maxRounds {
+		if err := c.sendAuthority(o); err != nil {
+			return err
+		}
+	}
+	if err := c.startPump(o, first); err != nil {
+		return err
+	}
+	if agree && mine.Digest == o.Digest && slices.Equal(mine.Scope, o.Scope) {
+		s.mu.Lock()
+		c.equal(o.At)
+		s.mu.Unlock()
+	}
+	s.wake()
+	return nil
+}
+
+// equal notes that both sides hold the same; s.mu is held. If the peer said at
+// which cursor it held that, all that had arrived there by then is here.
+func (c *channel) equal(at sennit.Cursor) {
+	c.synced, c.comparing, c.again, c.holes = true, time.Time{}, 0, false
+	c.next = time.Now().Add(compareEvery)
+	c.up = max(c.up, at.N)
+}
+
+// startPump decides from where the peer gets what arrives here.
+func (c *channel) startPump(o *wire.Open, first bool) error {
+	s := c.s
+	sizes, err := s.n.Logs(c.space)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for id, size := range sizes {
+		i, ok := slices.BinarySearchFunc(o.Sizes, [8]byte(id[:8]), func(l wire.LogSize, id [8]byte) int { return bytes.Compare(l.Log[:], id[:]) })
+		if ok && first {
+			c.feed.Known[id] = min(o.Sizes[i].Size, size)
+		}
+	}
+	if !first {
+		return nil
+	}
+	c.pumping = true
+	switch {
+	case o.Since.Epoch == s.n.Epoch():
+		c.at = min(o.Since.N, c.mine.At.N)
+	case o.Ops == 0:
+		c.at = 0
+	default:
+		c.at = c.mine.At.N // the comparison finds the rest
+	}
+	return nil
+}
+
+// sendAuthority sends the authority commits and evidence that the peer lacks.
+func (c *channel) sendAuthority(o *wire.Open) error {
+	s := c.s
+	has, err := s.n.Ancestry(c.space, o.Heads)
+	if err != nil {
+		return err
+	}
+	batch, err := s.n.Feed(c.space, nil).Authority(func(id sennit.Hash) bool { return has[id] })
+	if err != nil {
+		return err
+	}
+	f := &wire.AuthorityFrame{Tag: c.tag, Batch: wire.Batch{Logs: batch.Logs, Runs: batch.Runs}}
+	if a := s.n.Authority(c.space); a != nil {
+		for _, e := range a.Evidence() {
+			f.Evidence = append(f.Evidence, &wire.Evidence{Inception: e.Inception, Events: e.Events})
+		}
+	}
+	return s.send(f)
+}
+
+// authority takes authority commits and evidence, and says what came of it.
+func (c *channel) authority(ctx context.Context, f *wire.AuthorityFrame) error {
+	in := c.s.in
+	for _, e := range f.Evidence {
+		if err := in.Evidence(ctx, c.space, e); err != nil {
+			return err
+		}
+	}
+	for _, l := range f.Logs {
+		if l.Space != c.space || l.Class != wire.Authority {
+			return sennit.Errorf(sennit.BadInput, "a log of another space or class")
+		}
+		if err := in.Log(l); err != nil {
+			return err
+		}
+	}
+	for _, run := range f.Runs {
+		if err := in.Run(ctx, run); err != nil {
+			return err
+		}
+	}
+	if _, err := in.Wait(ctx); err != nil && sennit.CodeOf(err) == sennit.Gone {
+		return err
+	}
+	c.s.proved()
+	return c.renew()
+}
+
+// ops takes data commits.
+func (c *channel) ops(ctx context.Context, f *wire.Ops) error {
+	in := c.s.in
+	for _, l := range f.Logs {
+		if l.Space != c.space || l.Class != wire.Data {
+			return sennit.Errorf(sennit.BadInput, "a log of another space or class")
+		}
+		if err := in.Log(l); err != nil {
+			return err
+		}
+	}
+	in.OnGenuine = c.came
+	for _, run := range f.Runs {
+		var behind *node.Behind
+		switch err := in.Run(ctx, run); {
+		case errors.As(err, &behind):
+			c.refused()
+			if err := c.s.send(&wire.Need{Tag: c.tag, Log: run.Log, Size: behind.Size}); err != nil {
+				return err
+			}
+		case sennit.CodeOf(err) == sennit.Denied || sennit.CodeOf(err) == sennit.OverQuota:
+			c.refused() // an op without a right ends no session
+		case err != nil:
+			return err
+		}
+	}
+	return in.Mark(ctx, func() {
+		c.s.mu.Lock()
+		defer c.s.mu.Unlock()
+		if f.Up > c.up && !c.holes {
+			c.up = f.Up
+		}
+		c.done = c.done || f.Caught
+		c.s.post(&wire.Ack{Tag: c.tag, N: f.Up})
+	})
+}
+
+// refused notes that something of the peer's was not taken: what it sends is
+// not remembered as received until a comparison finds both sides equal.
+func (c *channel) refused() {
+	c.s.mu.Lock()
+	defer c.s.mu.Unlock()
+	c.holes = true
+}
+
+// need takes that the peer is behind what it was taken to have of a log.
+func (c *channel) need(f *wire.Need) {
+	c.s.mu.Lock()
+	defer c.s.mu.Unlock()
+	c.feed.Known[f.Log] = f.Size
+	c.synced, c.next = false, time.Now().Add(time.Second)
+	c.s.wake()
+}
+
+func (c *channel) ack(f *wire.Ack) {
+	c.s.mu.Lock()
+	defer c.s.mu.Unlock()
+	c.behind = max(c.behind-1, 0)
+	c.acked = max(c.acked, min(f.N, c.at))
+	c.s.wake()
+}
+
+// pump sends the peer one message of what arrived here, or of what a
+// comparison found missing there. Writer only.
+func (c *channel) pump(put func(wire.Frame) error) (bool, error) {
+	s := c.s
+	s.mu.Lock()
+	if !c.pumping || c.behind >= unacked {
+		s.mu.Unlock()
+		return false, nil
+	}
+	push, at, caught := c.push, c.at, c.caught
+	c.push = map[uint32][]uint64{}
+	feed := c.feed
+	s.mu.Unlock()
+
+	f := &wire.Ops{Tag: c.tag}
+	if len(push) > 0 {
+		batch, err := feed.Commits(push, nil)
+		if err != nil {
+			return false, err
+		}
+		f.Batch = wire.Batch{Logs: batch.Logs, Runs: batch.Runs}
+		return true, c.put(put, f)
+	}
+	events, lagged := c.sub.Take(nil, 1<<20)
+	if caught && len(events) == 0 && !lagged {
+		return false, nil
+	}
+	batch, err := feed.After(at, frameBytes, c.skip)
+	if err != nil {
+		return false, err
+	}
+	f.Batch = wire.Batch{Logs: batch.Logs, Runs: batch.Runs}
+	f.Up, f.Caught = batch.N, batch.N >= batch.Last
+	s.mu.Lock()
+	c.at = batch.N
+	more := len(batch.Runs) > 0 || !c.caught
+	c.caught = f.Caught
+	s.mu.Unlock()
+	if !more {
+		return !f.Caught, nil
+	}
+	return true, c.put(put, f)
+}
+
+func (c *channel) put(put func(wire.Frame) error, f *wire.Ops) error {
+	c.s.mu.Lock()
+	c.behind++
+	c.s.mu.Unlock()
+	return put(f)
+}
+
+// skip reports whether a commit came from the peer.
+func (c *channel) skip(id sennit.Hash) bool {
+	c.s.mu.Lock()
+	defer c.s.mu.Unlock()
+	return c.seen[id]
+}
+
+// came notes that a commit came from the peer.
+func (c *channel) came(id sennit.Hash) {
+	c.s.mu.Lock()
+	defer c.s.mu.Unlock()
+	if len(c.seen) >= maxSeen {
+		clear(c.seen)
+	}
+	c.seen[id] = true
+}
+
+// close remembers how far the peer's store is known, for the next session.
+func (c *channel) close(ctx context.Context) {
+	c.sub.Close()
+	s := c.s
+	s.mu.Lock()
+	theirs, up, saved := c.theirs, c.up, c.saved
+	s.mu.Unlock()
+	if theirs == nil || up == saved {
+		return
+	}
+	at := sennit.Cursor{Epoch: theirs.At.Epoch, N: up}
+	if err := s.r.saveShortcut(ctx, s.conn.Host(), c.space, at); err != nil {
+		s.r.cfg.Log.Debug("remember how far a peer was followed", "err", err)
+	}
+}
+
+// scopeDigest is the digest over some prefixes.
+func scopeDigest(t tree.Reader, scope []sennit.Path) (sennit.Hash, uint64, error) {
+	var all []byte
+	var ops uint64
+	for _, p := range scope {
+		info, _, err := tree.Find(t, p)
+		if err != nil {
+			return sennit.Hash{}, 0, err
+		}
+		if len(scope) == 1 {
+			return info.Hash, info.Ops, nil
+		}
+		all = append(all, info.Hash[:]...)
+		ops += info.Ops
+	}
+	return hashOf(all), ops, nil
+}

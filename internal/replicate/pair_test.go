@@ -1,0 +1,230 @@
+package replicate_test
+
+import (
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/sennit/sennit"
+
+	"github.com/sennit/sennit/internal/keys"
+	"github.com/sennit/sennit/internal/node"
+	"github.com/sennit/sennit/internal/replicate"
+	"github.com/sennit/sennit/internal/store"
+)
+
+// net connects peers by host, in memory and without faults; it counts bytes
+// and messages.
+type net struct {
+	mu    sync.Mutex
+	peers map[replicate.Host]*peer
+	bytes atomic.Int64
+	turns atomic.Int64
+}
+
+type peer struct {
+	t    testing.TB
+	net  *net
+	host replicate.Host
+	id   *keys.Identity
+	fs   vfs.FS
+	n    *node.Node
+	r    *replicate.Replicator
+	stop func()
+	run  func(func(context.Context))
+}
+
+type pipe struct {
+	net        *net
+	self, host replicate.Host
+	in, out    chan []byte
+	closed     chan struct{}
+	once       *sync.Once
+}
+
+func (p *pipe) Send(ctx context.Context, msg []byte) error {
+	p.net.bytes.Add(int64(len(msg)))
+	p.net.turns.Add(1)
+	select {
+	case p.out <- msg:
+		return nil
+	case <-p.closed:
+		return io.ErrClosedPipe
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (p *pipe) Recv(ctx context.Context) ([]byte, error) {
+	select {
+	case msg := <-p.in:
+		return msg, nil
+	case <-p.closed:
+		return nil, io.EOF
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+func (p *pipe) Host() replicate.Host { return p.host }
+func (p *pipe) Addr() string         { return "memory" }
+func (p *pipe) Close() error         { p.once.Do(func() { close(p.closed) }); return nil }
+
+func newNet() *net { return &net{peers: map[replicate.Host]*peer{}} }
+
+// dial connects to a peer that is up.
+func (n *net) dial(self replicate.Host) replicate.Dialer {
+	return func(_ context.Context, host replicate.Host, _ []string) (replicate.Conn, error) {
+		n.mu.Lock()
+		to := n.peers[host]
+		n.mu.Unlock()
+		if to == nil {
+			return nil, errors.New("nobody there")
+		}
+		a, b := make(chan []byte, 64), make(chan []byte, 64)
+		closed, once := make(chan struct{}), new(sync.Once)
+		mine := &pipe{n, self, host, a, b, closed, once}
+		theirs := &pipe{n, host, self, b, a, closed, once}
+		to.run(func(ctx context.Context) { to.r.Serve(ctx, theirs) })
+		return mine, nil
+	}
+}
+
+func (n *net) peer(t testing.TB, name string) *peer {
+	id, err := keys.Create(t.TempDir(), keys.Options{DeviceName: name, Now: time.Now()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &peer{t: t, net: n, id: id, fs: vfs.NewMem(), host: replicate.Host(id.Host().Public().(ed25519.PublicKey))}
+	p.start()
+	t.Cleanup(func() {
+		if p.stop != nil {
+			p.stop()
+		}
+	})
+	return p
+}
+
+func (p *peer) start() {
+	st, err := store.Open(store.Config{Dir: "store", FS: p.fs})
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	level := slog.LevelError
+	if os.Getenv("DEBUG") != "" {
+		level = slog.LevelDebug
+	}
+	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
+	p.n, err = node.New(node.Config{Store: st, Identity: p.id, Log: log})
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	p.r, err = replicate.New(replicate.Config{Node: p.n, Identity: p.id, Self: p.host, Dial: p.net.dial(p.host), Log: log})
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	nctx, ncancel := context.WithCancel(context.Background())
+	var wg, nwg sync.WaitGroup
+	nwg.Go(func() {
+		if err := p.n.Run(nctx); err != nil {
+			p.t.Error(err)
+		}
+	})
+	wg.Go(func() { p.r.Run(ctx) })
+	p.run = func(f func(context.Context)) { wg.Go(func() { f(ctx) }) }
+	p.net.mu.Lock()
+	p.net.peers[p.host] = p
+	p.net.mu.Unlock()
+	p.stop = func() {
+		p.net.mu.Lock()
+		delete(p.net.peers, p.host)
+		p.net.mu.Unlock()
+		cancel()
+		wg.Wait()
+		ncancel()
+		nwg.Wait()
+		if err := st.Close(); err != nil {
+			p.t.Error(err)
+		}
+		p.stop = nil
+	}
+}
+
+func (p *peer) bus() sennit.Bus { return p.n.Bus(p.n.Owner()) }
+
+func (p *peer) put(path, value string) {
+	p.t.Helper()
+	_, err := p.bus().Write(context.Background(), "me", []sennit.Change{{Kind: sennit.KindPut, Path: sennit.MustPath(path), Value: sennit.Value{Data: []byte(value)}}})
+	if err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+func (p *peer) invite() string {
+	p.t.Helper()
+	_, link, err := p.r.NewInvite(context.Background(), replicate.Invite{Uses: 1, Expires: time.Now().Add(time.Hour)})
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return link
+}
+
+func (p *peer) join(link string) error {
+	_, err := p.r.Join(context.Background(), link, "", p.run)
+	return err
+}
+
+// wait waits until two peers have the same digest of a space.
+func same(t *testing.T, space sennit.Space, peers ...*peer) {
+	t.Helper()
+	begun := time.Now()
+	for {
+		digests := map[sennit.Hash]bool{}
+		last := ""
+		for _, p := range peers {
+			d, err := p.bus().Digest(context.Background(), sennit.Addr{Root: space.String()})
+			if err != nil {
+				digests[sennit.Hash{}] = true
+				last += err.Error()
+				continue
+			}
+			digests[d.Hash] = true
+			last += fmt.Sprint(d.Ops, " ")
+		}
+		if len(digests) == 1 && !digests[sennit.Hash{}] {
+			return
+		}
+		if time.Since(begun) > 10*time.Second {
+			t.Fatalf("no agreement: %s", last)
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+}
+
+func TestTwoPeersByInvitation(t *testing.T) {
+	n := newNet()
+	a, b := n.peer(t, "a"), n.peer(t, "b")
+	for i := range 1000 {
+		a.put(fmt.Sprintf("posts/%04d", i), "hello")
+	}
+	if err := b.join(a.invite()); err != nil {
+		t.Fatal(err)
+	}
+	same(t, a.n.Self().Space, a, b)
+	b.put("posts/1", "hello from b")
+	same(t, b.n.Self().Space, a, b)
+	a.put("posts/x", "live")
+	same(t, a.n.Self().Space, a, b)
+	t.Log("bytes", n.bytes.Load(), "messages", n.turns.Load())
+}

@@ -1,0 +1,351 @@
+// Package replicate moves commits between nodes: one protocol, whether a node
+// follows a friend, catches up after a year, or stays in touch.
+//
+// Owns: sessions with peers, what is asked of whom and when, invitations.
+// Promises: what comes in is an ordinary write and what goes out an ordinary
+// read: neither has a way around validity or rights. After any loss,
+// duplication, reordering or restart, honest nodes that can reach each other
+// end with equal digests. A peer's bytes cost bounded memory and never hold up
+// another peer.
+// Must not know: transports. It is given message streams to peers whose keys
+// the transport proved.
+//
+// docs/formats/replication.md describes the messages. In short: both sides say
+// hello; whoever holds a space that the other is interested in, and may read,
+// opens it; authority is exchanged first; what arrived since last time follows;
+// then digests are compared, and what differs is found by going down the tree
+// of digests; then the session stays, and each side sends what arrives.
+package replicate
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/sennit/sennit"
+
+	"github.com/sennit/sennit/internal/keys"
+	"github.com/sennit/sennit/internal/node"
+)
+
+// Times of sessions.
+const (
+	helloTimeout = 10 * time.Second // for the first message
+	pingEvery    = 15 * time.Second // without a message
+	deadAfter    = 45 * time.Second // without a message
+	certLife     = 24 * time.Hour   // of host certificates
+	minBackoff   = 500 * time.Millisecond
+	maxBackoff   = time.Minute
+	compareEvery = 5 * time.Minute // while all seems equal
+)
+
+// Host is a peer's transport key.
+type Host [32]byte
+
+// Conn is a stream of messages to a peer whose host key the transport proved.
+// Send and Recv may be called at the same time, each by one goroutine. A
+// message that was sent is not touched afterwards by either side.
+type Conn interface {
+	Send(ctx context.Context, msg []byte) error
+	Recv(ctx context.Context) ([]byte, error)
+	Host() Host
+	Addr() string // where the peer is, for people
+	Close() error
+}
+
+// Dialer connects to a peer. Addresses may be empty: the transport may know
+// some of its own, from the local network.
+type Dialer func(ctx context.Context, host Host, addrs []string) (Conn, error)
+
+// Config is what a replicator needs.
+type Config struct {
+	Node     *node.Node
+	Identity *keys.Identity
+	Self     Host            // this node's transport key
+	Dial     Dialer          // nil: only inbound sessions
+	Addrs    func() []string // where this node can be reached; nil: nowhere
+	Log      *slog.Logger
+	Now      func() time.Time // default time.Now
+}
+
+// Replicator keeps a node in touch with others.
+type Replicator struct {
+	cfg Config
+	n   *node.Node
+
+	mu       sync.Mutex // guards what follows
+	sessions map[Host]*session
+	dialing  map[Host]*attempt
+	changed  chan struct{} // closed and replaced when follows or sessions change
+	skew     map[Host]time.Duration
+
+	invites sync.Mutex // held while one is redeemed
+}
+
+// attempt is the state of reaching one host.
+type attempt struct {
+	failures int
+	next     time.Time
+	running  bool
+	err      error
+}
+
+// New makes a replicator.
+func New(c Config) (*Replicator, error) {
+	if c.Node == nil || c.Identity == nil || c.Log == nil {
+		return nil, errors.New("replicate: Node, Identity and Log are required")
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Addrs == nil {
+		c.Addrs = func() []string { return nil }
+	}
+	return &Replicator{
+		cfg: c, n: c.Node, sessions: map[Host]*session{}, dialing: map[Host]*attempt{},
+		changed: make(chan struct{}), skew: map[Host]time.Duration{},
+	}, nil
+}
+
+// Run keeps sessions to the hosts of all follows, reconnecting with growing
+// pauses, until the context ends.
+func (r *Replicator) Run(ctx context.Context) error {
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	sub := r.n.Subscribe(sennit.Space{}, r.touch)
+	defer sub.Close()
+	for ctx.Err() == nil {
+		for _, _ = sub.Take(nil, 1024); ; {
+			if events, lagged := sub.Take(nil, 1024); len(events) == 0 && !lagged {
+				break
+			}
+		}
+		changed, wait := r.dialDue(ctx, &wg)
+		timer := time.NewTimer(wait)
+		select {
+		case <-changed:
+		case <-timer.C:
+		case <-ctx.Done():
+		}
+		timer.Stop()
+	}
+	return nil
+}
+
+// touch says that follows or sessions changed.
+func (r *Replicator) touch() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	close(r.changed)
+	r.changed = make(chan struct{})
+}
+
+// Wake forgets the pauses before reconnecting: something changed in the
+// network, such as a host that was found nearby.
+func (r *Replicator) Wake() {
+	r.mu.Lock()
+	for _, a := range r.dialing {
+		a.next, a.failures = time.Time{}, 0
+	}
+	r.mu.Unlock()
+	r.touch()
+}
+
+// dialDue starts the attempts that are due, and tells when to look again.
+func (r *Replicator) dialDue(ctx context.Context, wg *sync.WaitGroup) (changed chan struct{}, wait time.Duration) {
+	wait = time.Hour
+	follows, err := r.n.Follows()
+	if err != nil {
+		r.cfg.Log.Error("read follows", "err", err)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := r.cfg.Now()
+	for _, f := range follows {
+		host, ok := parseHost(f.Host)
+		if !ok || host == r.cfg.Self || r.sessions[host] != nil || r.cfg.Dial == nil {
+			continue
+		}
+		a := r.dialing[host]
+		if a == nil {
+			a = new(attempt)
+			r.dialing[host] = a
+		}
+		switch {
+		case a.running:
+		case a.next.After(now):
+			wait = min(wait, a.next.Sub(now))
+		default:
+			a.running = true
+			addrs := f.Addrs
+			wg.Go(func() { r.reach(ctx, host, addrs, a) })
+		}
+	}
+	return r.changed, wait
+}
+
+// reach runs one session to a host, and says when to try again.
+func (r *Replicator) reach(ctx context.Context, host Host, addrs []string, a *attempt) {
+	begun := r.cfg.Now()
+	dctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	conn, err := r.cfg.Dial(dctx, host, addrs)
+	cancel()
+	if err == nil {
+		err = r.serve(ctx, conn, true, nil)
+	}
+	r.mu.Lock()
+	a.running, a.err = false, err
+	if r.cfg.Now().Sub(begun) > maxBackoff {
+		a.failures = 0
+	}
+	a.failures++
+	pause := min(maxBackoff, minBackoff<<min(a.failures-1, 10))
+	a.next = r.cfg.Now().Add(pause/2 + rand.N(pause)) // jitter: followers of a host that went away don't all come back at once
+	r.mu.Unlock()
+	if err != nil && ctx.Err() == nil {
+		r.cfg.Log.Debug("session ended", "host", hostText(host), "err", err)
+	}
+	r.touch()
+}
+
+// Serve runs a session that a peer began, until it ends.
+func (r *Replicator) Serve(ctx context.Context, conn Conn) error {
+	return r.serve(ctx, conn, false, nil)
+}
+
+// Peer is a session as it is listed.
+type Peer struct {
+	Host      Host
+	Principal sennit.Principal // zero if it hasn't proved who it is
+	Addr      string
+	Since     time.Time
+	Skew      time.Duration // how far its clock is ahead of ours
+	Spaces    []PeerSpace
+}
+
+// PeerSpace is a space that is replicated with a peer.
+type PeerSpace struct {
+	Space  sennit.Space
+	Synced bool   // digests were equal when last compared, and nothing is under way
+	Acked  uint64 // everything that arrived here up to this number is durable there
+}
+
+// Peers lists the sessions.
+func (r *Replicator) Peers() []Peer {
+	r.mu.Lock()
+	var all []*session
+	for _, s := range r.sessions {
+		all = append(all, s)
+	}
+	r.mu.Unlock()
+	peers := make([]Peer, 0, len(all))
+	for _, s := range all {
+		peers = append(peers, s.peer())
+	}
+	return peers
+}
+
+// Saved tells how many peers are known to hold everything of a space that this
+// node holds.
+func (r *Replicator) Saved(space sennit.Space) (int, error) {
+	last, err := r.n.LastArrival(space)
+	if err != nil {
+		return 0, err
+	}
+	count := 0
+	for _, p := range r.Peers() {
+		for _, sp := range p.Spaces {
+			if sp.Space == space && sp.Acked >= last {
+				count++
+			}
+		}
+	}
+	return count, nil
+}
+
+// Synced waits until some peer and this node hold the same of a space. It
+// reports whether that came before the context ended.
+func (r *Replicator) Synced(ctx context.Context, space sennit.Space) bool {
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		for _, p := range r.Peers() {
+			for _, sp := range p.Spaces {
+				if sp.Space == space && sp.Synced {
+					return true
+				}
+			}
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return false
+		}
+	}
+}
+
+// Failure tells why a host can't be reached, nil if it can or wasn't tried.
+func (r *Replicator) Failure(host Host) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if a := r.dialing[host]; a != nil && r.sessions[host] == nil {
+		return a.err
+	}
+	return nil
+}
+
+// Ahead tells how far this clock is ahead of most peers' clocks: the median of
+// the differences, zero without peers.
+func (r *Replicator) Ahead() time.Duration {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var all []time.Duration
+	for host := range r.sessions {
+		if d, ok := r.skew[host]; ok {
+			all = append(all, -d)
+		}
+	}
+	return median(all)
+}
+
+func hostText(h Host) string { return sennit.Device(h).String() }
+
+func parseHost(text string) (Host, bool) {
+	d, err := sennit.ParseDevice(text)
+	return Host(d), err == nil
+}
+
+// HostText is a host as follows record it.
+func HostText(h Host) string { return hostText(h) }
+
+// shortcut is what is remembered between sessions: this node has everything of
+// a space that arrived at a peer's store up to N.
+type shortcut struct {
+	Epoch uint64 `json:"epoch"`
+	N     uint64 `json:"n"`
+}
+
+func shortcutKey(host Host, space sennit.Space) string {
+	return "sync/" + hostText(host) + "/" + space.String()
+}
+
+func (r *Replicator) shortcut(host Host, space sennit.Space) sennit.Cursor {
+	b, err := r.n.Local(shortcutKey(host, space))
+	var s shortcut
+	if err != nil || b == nil || json.Unmarshal(b, &s) != nil {
+		return sennit.Cursor{}
+	}
+	return sennit.Cursor{Epoch: s.Epoch, N: s.N}
+}
+
+func (r *Replicator) saveShortcut(ctx context.Context, host Host, space sennit.Space, c sennit.Cursor) error {
+	b, err := json.Marshal(shortcut{c.Epoch, c.N})
+	if err != nil {
+		return err
+	}
+	return r.n.SetLocal(ctx, map[string][]byte{shortcutKey(host, space): b})
+}

@@ -1,0 +1,157 @@
+package replicate
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/sennit/sennit"
+
+	"github.com/sennit/sennit/internal/hub"
+	"github.com/sennit/sennit/internal/wire"
+)
+
+// write sends until the session ends: messages of the outbox first, then one
+// message of each open space in turn.
+func (s *session) write(ctx context.Context, sub *hub.Sub[*sennit.Update]) error {
+	var number uint64
+	put := func(f wire.Frame) error {
+		sctx, cancel := context.WithTimeout(ctx, deadAfter)
+		defer cancel()
+		err := s.conn.Send(sctx, wire.AppendFrame(nil, number, f))
+		number++
+		return err
+	}
+	hello, err := s.greeting()
+	if err != nil {
+		return err
+	}
+	if err := put(hello); err != nil {
+		return err
+	}
+	told := wantedSet(hello)
+	timer := time.NewTimer(pingEvery)
+	defer timer.Stop()
+	sent := time.Now()
+	for {
+		busy, err := s.turn(put, sub, told)
+		if err != nil {
+			return err
+		}
+		if busy {
+			sent = time.Now()
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			continue
+		}
+		timer.Reset(min(s.due(), time.Until(sent.Add(pingEvery))))
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-s.kick:
+		case <-timer.C:
+			if time.Since(sent) >= pingEvery {
+				if err := put(&wire.Ping{}); err != nil {
+					return err
+				}
+				sent = time.Now()
+			}
+		}
+	}
+}
+
+func wantedSet(h *wire.Hello) map[[8]byte]bool {
+	set := map[[8]byte]bool{}
+	for _, i := range h.Interests {
+		set[i] = true
+	}
+	return set
+}
+
+// turn does what there is to do once, and reports whether it did anything.
+func (s *session) turn(put func(wire.Frame) error, sub *hub.Sub[*sennit.Update], told map[[8]byte]bool) (busy bool, err error) {
+	s.mu.Lock()
+	out, recheck := s.out, s.recheck && s.hello != nil
+	s.out = nil
+	if recheck {
+		s.recheck = false
+	}
+	s.drained.Broadcast()
+	s.mu.Unlock()
+	for _, f := range out {
+		if err := put(f); err != nil {
+			return true, err
+		}
+		if p, ok := f.(*wire.Problem); ok {
+			return true, sennit.Errorf(p.Code, "refused the peer: %s", p.Message)
+		}
+	}
+	if recheck {
+		sub.Take(nil, 1<<20)
+		if err := s.interest(put, told); err != nil {
+			return true, err
+		}
+		if err := s.match(); err != nil {
+			return true, err
+		}
+	}
+	busy = len(out) > 0 || recheck
+	for _, c := range s.open() {
+		did, err := c.pump(put)
+		if err == nil && !did {
+			did, err = c.drive(put)
+		}
+		if err != nil {
+			return true, err
+		}
+		busy = busy || did
+	}
+	return busy, nil
+}
+
+// interest tells the peer of spaces that this node follows since the hello.
+func (s *session) interest(put func(wire.Frame) error, told map[[8]byte]bool) error {
+	spaces, err := s.wanted()
+	if err != nil {
+		return err
+	}
+	var more [][8]byte
+	for _, id := range spaces {
+		if i := salted(s.nonce, id); !told[i] && len(told) < wire.MaxInterests {
+			told[i] = true
+			more = append(more, i)
+		}
+	}
+	if len(more) == 0 {
+		return nil
+	}
+	return put(&wire.Interest{Interests: more})
+}
+
+// due is when something is to be done that nothing will wake the writer for.
+func (s *session) due() time.Duration {
+	wait := time.Hour
+	for _, c := range s.open() {
+		s.mu.Lock()
+		if c.driving && !c.next.IsZero() {
+			wait = min(wait, time.Until(c.next))
+		}
+		s.mu.Unlock()
+	}
+	return max(wait, time.Millisecond)
+}
+
+func errorsJoin(a, b error) error { return errors.Join(a, b) }
+
+func median(all []time.Duration) time.Duration {
+	if len(all) == 0 {
+		return 0
+	}
+	for i := 1; i < len(all); i++ {
+		for j := i; j > 0 && all[j] < all[j-1]; j-- {
+			all[j], all[j-1] = all[j-1], all[j]
+		}
+	}
+	return all[len(all)/2]
+}

@@ -1,0 +1,235 @@
+package store
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/binary"
+	"errors"
+	"slices"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/sennit/sennit"
+
+	"github.com/sennit/sennit/internal/tree"
+)
+
+// In a key, a slot is a byte from 1: see pathKey.
+const (
+	firstSlot = byte(tree.Put) + 1
+	lastSlot  = byte(tree.Other) + 1
+)
+
+// slotOf reads a slot's byte.
+func slotOf(b byte) (s tree.Slot, ok bool) { return tree.Slot(b - 1), b >= firstSlot && b <= lastSlot }
+
+// Pos is where an op is, and when it was written. In the index it takes
+// 12 to 20 bytes.
+type Pos struct {
+	Clock uint64
+	Log   uint32
+	Seq   uint64
+	Index uint32
+}
+
+func (p Pos) append(dst []byte) []byte {
+	dst = binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint64(dst, p.Clock), p.Log)
+	return binary.AppendUvarint(binary.AppendUvarint(dst, p.Seq), uint64(p.Index))
+}
+
+func decodePos(b []byte) (p Pos, ok bool) {
+	if len(b) < 14 {
+		return p, false
+	}
+	p.Clock, p.Log = binary.BigEndian.Uint64(b), binary.BigEndian.Uint32(b[8:])
+	seq, n := binary.Uvarint(b[12:])
+	if n <= 0 {
+		return p, false
+	}
+	index, m := binary.Uvarint(b[12+n:])
+	p.Seq, p.Index = seq, uint32(index)
+	return p, m > 0 && 12+n+m == len(b) && index < sennit.MaxOps
+}
+
+// slotKey is the key of a slot's op.
+func slotKey(dst []byte, space uint32, p sennit.Path, slot tree.Slot, pos Pos) []byte {
+	dst = append(pathKey(dst, space, p), byte(slot)+1)
+	if slot == tree.Other {
+		dst = binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint64(dst, pos.Clock), pos.Log)
+		dst = binary.BigEndian.AppendUint16(binary.BigEndian.AppendUint64(dst, pos.Seq), uint16(pos.Index))
+	}
+	return dst
+}
+
+// At reads one slot of a path. It is not for tree.Other.
+func (v reads) At(space uint32, p sennit.Path, slot tree.Slot) (pos Pos, ok bool, err error) {
+	k := slotKey(make([]byte, 0, 128), space, p, slot, Pos{})
+	val, closer, err := v.r.Get(k)
+	if errors.Is(err, pebble.ErrNotFound) {
+		return Pos{}, false, nil
+	}
+	if err != nil {
+		return Pos{}, false, readError(err)
+	}
+	pos, ok = decodePos(val)
+	if !ok {
+		err = damaged(k)
+	}
+	if cerr := closer.Close(); err == nil && cerr != nil {
+		err = readError(cerr)
+	}
+	return pos, ok, err
+}
+
+// Has reports whether an op is live at a path.
+func (v reads) Has(space uint32, p sennit.Path, slot tree.Slot, pos Pos) (bool, error) {
+	b, err := v.get(slotKey(make([]byte, 0, 128), space, p, slot, pos))
+	if b == nil || err != nil {
+		return false, err
+	}
+	have, ok := decodePos(b)
+	return ok && have == pos, nil
+}
+
+// Here calls f for the live ops of one path, in order of slot.
+func (v reads) Here(space uint32, p sennit.Path, f func(tree.Slot, Pos) error) error {
+	from := pathKey(nil, space, p)
+	to := append(append([]byte(nil), from...), lastSlot+1)
+	return v.slots(from, to, func(_ sennit.Path, s tree.Slot, pos Pos) error { return f(s, pos) })
+}
+
+// Under calls f for the live ops at p and everywhere under it, in order of
+// path (depth first, by component), then slot.
+func (v reads) Under(space uint32, p sennit.Path, f func(sennit.Path, tree.Slot, Pos) error) error {
+	from := pathKey(nil, space, p)
+	return v.slots(from, after(from), f)
+}
+
+// UnderAfter is Under from just behind the path last.
+func (v reads) UnderAfter(space uint32, p, last sennit.Path, f func(sennit.Path, tree.Slot, Pos) error) error {
+	from := append(pathKey(nil, space, last), lastSlot+1)
+	return v.slots(from, after(pathKey(nil, space, p)), f)
+}
+
+func (v reads) slots(from, to []byte, f func(sennit.Path, tree.Slot, Pos) error) error {
+	return v.scanRange(from, to, func(k, val []byte) error {
+		p, slot, ok := splitPathKey(k)
+		pos, ok2 := decodePos(val)
+		if !ok || !ok2 || len(slot) == 0 {
+			return damaged(k)
+		}
+		which, ok := slotOf(slot[0])
+		if !ok {
+			return damaged(k)
+		}
+		return f(p, which, pos)
+	})
+}
+
+// Each calls f for the live ops at each of some paths. Paths in order of their
+// keys (see [SortPaths]) are found with less work.
+func (v reads) Each(space uint32, paths []sennit.Path, f func(int, tree.Slot, Pos) error) error {
+	it, err := v.r.NewIter(&pebble.IterOptions{LowerBound: key(keyIndex, space), UpperBound: after(key(keyIndex, space))})
+	if err != nil {
+		return readError(err)
+	}
+	defer it.Close()
+	var from []byte
+	for i, p := range paths {
+		from = pathKey(from[:0], space, p)
+		for ok := it.SeekGE(from); ok && bytes.HasPrefix(it.Key(), from); ok = it.Next() {
+			slot, ok := slotOf(it.Key()[len(from)])
+			if !ok {
+				break // a component: the path's own slots are over
+			}
+			val, err := it.ValueAndErr()
+			if err != nil {
+				return readError(err)
+			}
+			pos, ok := decodePos(val)
+			if !ok {
+				return damaged(it.Key())
+			}
+			if err := f(i, slot, pos); err != nil {
+				return err
+			}
+		}
+	}
+	if err := it.Error(); err != nil {
+		return readError(err)
+	}
+	return nil
+}
+
+// SortPaths sorts paths in the order of their keys: depth first.
+func SortPaths(paths []sennit.Path) {
+	slices.SortFunc(paths, func(a, b sennit.Path) int {
+		for i := 0; i < len(a) && i < len(b); i++ {
+			x, y := a[i], b[i]
+			if x == y {
+				continue
+			}
+			if x == '/' {
+				x = 0
+			}
+			if y == '/' {
+				y = 0
+			}
+			return cmp.Compare(x, y)
+		}
+		return cmp.Compare(len(a), len(b))
+	})
+}
+
+// Children lists the children of p whose names sort after a name: for each,
+// whether it holds a value, and whether there is a value beneath it. What holds
+// neither isn't listed. The cost grows with the children listed and with the
+// ops other than puts among them, not with the values that lie beneath.
+func (v reads) Children(space uint32, p sennit.Path, from string, limit int) (entries []sennit.Entry, more bool, err error) {
+	base := pathKey(nil, space, p)
+	it, err := v.r.NewIter(&pebble.IterOptions{LowerBound: base, UpperBound: after(base)})
+	if err != nil {
+		return nil, false, readError(err)
+	}
+	defer it.Close()
+	seek := append(append([]byte(nil), base...), 0x10) // behind p's own slots
+	if from != "" {
+		seek = append(append(append([]byte(nil), base...), from...), 0x01)
+	}
+	for valid := it.SeekGE(seek); valid; {
+		rest := it.Key()[len(base):]
+		end := bytes.IndexByte(rest, 0)
+		if end <= 0 {
+			return nil, false, damaged(it.Key())
+		}
+		e := sennit.Entry{Name: string(rest[:end])}
+		child := it.Key()[:len(base)+end+1]
+		beneath, behind := append(bytes.Clone(child), lastSlot+1), append(bytes.Clone(child[:len(child)-1]), 0x01)
+		for child = beneath[:len(child)]; valid && !e.Dir && bytes.HasPrefix(it.Key(), child); {
+			_, slot, ok := splitPathKey(it.Key())
+			if !ok || len(slot) == 0 || slot[0] < firstSlot || slot[0] > lastSlot {
+				return nil, false, damaged(it.Key())
+			}
+			switch {
+			case slot[0] != firstSlot: // not a put
+				valid = it.Next()
+			case len(it.Key()) == len(child)+1:
+				e.Value = true
+				valid = it.SeekGE(beneath)
+			default:
+				e.Dir = true
+				valid = it.SeekGE(behind)
+			}
+		}
+		if e.Value || e.Dir {
+			if len(entries) == limit {
+				return entries, true, nil
+			}
+			entries = append(entries, e)
+		}
+	}
+	if err := it.Error(); err != nil {
+		return nil, false, readError(err)
+	}
+	return entries, false, nil
+}

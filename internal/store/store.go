@@ -1,0 +1,360 @@
+// Package store keeps a node's commits, ops, id trees and the index that is
+// derived from them, in one Pebble database.
+//
+// Owns: the layout of keys, what one durable batch is, and the view: a
+// snapshot of what is durable, which is all that readers ever see.
+// Promises: a batch is on disk whole or not at all. Nothing that a reader gets
+// can be lost by kill -9 or power failure afterwards. Damage is found by
+// Pebble's checksums and reported, never a panic.
+// Must not know: what a commit has to satisfy (package commit), who may write
+// (access), what wins (tree), or anything about peers.
+package store
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
+	"path/filepath"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/bloom"
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/sennit/sennit"
+
+	"github.com/sennit/sennit/internal/wire"
+)
+
+// Version is the format of the store's layout.
+const Version = 1
+
+// Sizes that bound the store's memory.
+const (
+	memTable   = 4 << 20  // bytes of one memtable: recycled WALs would otherwise keep tens of MB
+	blockCache = 16 << 20 // bytes of cached blocks
+	openFiles  = 256
+)
+
+// Config says where and how to open a store.
+type Config struct {
+	Dir string // the store's own directory; made if it isn't there
+	FS  vfs.FS // nil: the operating system's
+}
+
+// Store is an open store. Its methods are safe for concurrent use; batches are
+// written by one goroutine at a time.
+type Store struct {
+	db    *pebble.DB
+	lock  *pebble.Lock
+	cache *pebble.Cache
+	epoch uint64
+	fault atomic.Pointer[error]
+
+	mu     sync.RWMutex // guards what follows
+	view   *View
+	spaces map[sennit.Space]uint32
+	names  []sennit.Space // by number
+	logs   []*Log         // by number
+	byID   map[sennit.Hash]*Log
+	forks  map[sennit.Hash][]*Log // branches of logs that have several, the first included
+}
+
+// Log is a log that the store has commits of: one branch of it, if its device
+// signed several histories.
+type Log struct {
+	Num   uint32
+	Space uint32
+	ID    sennit.Hash
+	Rec   wire.Log
+}
+
+// Open opens a store or makes a new one.
+func Open(c Config) (*Store, error) {
+	if c.FS == nil {
+		c.FS = vfs.Default
+	}
+	lock, err := lockDir(c)
+	if err != nil {
+		return nil, err
+	}
+	s := &Store{
+		lock:   lock,
+		cache:  pebble.NewCache(blockCache),
+		spaces: map[sennit.Space]uint32{},
+		byID:   map[sennit.Hash]*Log{},
+		forks:  map[sennit.Hash][]*Log{},
+	}
+	opts := &pebble.Options{
+		FS:                          c.FS,
+		Lock:                        lock,
+		Cache:                       s.cache,
+		MemTableSize:                memTable,
+		MemTableStopWritesThreshold: 4,
+		MaxOpenFiles:                openFiles,
+		L0CompactionThreshold:       4,
+		L0StopWritesThreshold:       32,
+		LBaseMaxBytes:               64 << 20,
+		FormatMajorVersion:          pebble.FormatNewest,
+		Logger:                      faults{s},
+		NoSyncOnClose:               false,
+	}
+	for i := range opts.Levels {
+		opts.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
+		opts.Levels[i].FilterType = pebble.TableFilter
+	}
+	db, err := pebble.Open(c.Dir, opts)
+	if err != nil {
+		s.cache.Unref()
+		return nil, errors.Join(openError(c.Dir, err), lock.Close())
+	}
+	s.db = db
+	if err := s.load(); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+// lockDir makes sure that nobody else has the store open.
+func lockDir(c Config) (*pebble.Lock, error) {
+	if err := c.FS.MkdirAll(c.Dir, 0o700); err != nil {
+		return nil, openError(c.Dir, err)
+	}
+	lock, err := pebble.LockDirectory(c.Dir, c.FS)
+	var file *fs.PathError
+	switch {
+	case errors.As(err, &file):
+		return nil, openError(c.Dir, err) // there is no file to lock
+	case err != nil:
+		return nil, sennit.Hint(sennit.Errorf(sennit.Conflict, "the store in %s is in use by another program: %w", c.Dir, err),
+			"stop the node that runs there, or use another data directory")
+	}
+	return lock, nil
+}
+
+func openError(dir string, err error) error {
+	if pebble.IsCorruptionError(err) {
+		return sennit.Hint(sennit.Errorf(sennit.Internal, "the store in %s is damaged: %w", dir, err),
+			"move the data directory away, restore it from a backup or a peer's copy, and keep the damaged one")
+	}
+	return sennit.Errorf(sennit.Internal, "open the store in %s: %w", dir, err)
+}
+
+// faults is Pebble's logger: it says nothing, and remembers the fatal error
+// that Pebble reports before it gives up, so that the panic carries it.
+type faults struct{ s *Store }
+
+func (faults) Infof(string, ...any)  {}
+func (faults) Errorf(string, ...any) {}
+func (f faults) Fatalf(format string, args ...any) {
+	err := fmt.Errorf(format, args...)
+	f.s.fault.Store(&err)
+	// Pebble can't go on after a failed write to its log, and must not return
+	// from here. What was acknowledged is durable.
+	panic(sennit.Errorf(sennit.ReadOnly, "the disk failed: %w", err))
+}
+
+// load reads the tables that are kept in memory, or makes them.
+func (s *Store) load() error {
+	version, err := s.meta("version")
+	if err != nil {
+		return err
+	}
+	if version == 0 {
+		if s.epoch = rand.Uint64() | 1; s.epoch == 0 {
+			s.epoch = 1
+		}
+		b := s.Batch()
+		b.setMeta("version", Version)
+		b.setMeta("epoch", s.epoch)
+		if err := b.b.Commit(pebble.Sync); err != nil {
+			return sennit.Errorf(sennit.Internal, "begin a store: %w", err)
+		}
+	} else if version > Version {
+		return sennit.Hint(sennit.Errorf(sennit.Unsupported,
+			"the data directory has layout %d; this program knows layout %d", version, Version), "install a newer version of sennit")
+	} else if s.epoch, err = s.meta("epoch"); err != nil {
+		return err
+	}
+	n, err := s.meta("arrivals")
+	if err != nil {
+		return err
+	}
+	s.view = newView(s, n)
+	err = s.view.scan([]byte{keySpace}, func(k, v []byte) error {
+		if len(k) != 33 || len(v) != 4 {
+			return damaged(k)
+		}
+		s.spaces[sennit.Space(k[1:])] = binary.BigEndian.Uint32(v)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	s.names = make([]sennit.Space, len(s.spaces))
+	for id, num := range s.spaces {
+		if int(num) >= len(s.names) || !s.names[num].IsZero() {
+			return damaged(append([]byte{keySpace}, id[:]...))
+		}
+		s.names[num] = id
+	}
+	return s.view.scan([]byte{keyLog}, func(k, v []byte) error {
+		rec, err := wire.DecodeLog(v)
+		if err != nil || len(k) != 5 || int(binary.BigEndian.Uint32(k[1:])) != len(s.logs) {
+			return damaged(k)
+		}
+		space, ok := s.spaces[rec.Space]
+		if !ok {
+			return damaged(k)
+		}
+		s.remember(&Log{uint32(len(s.logs)), space, rec.ID(), rec})
+		return nil
+	})
+}
+
+func (s *Store) remember(l *Log) {
+	s.logs = append(s.logs, l)
+	first := s.byID[l.ID]
+	switch {
+	case first == nil:
+		s.byID[l.ID] = l
+	case s.forks[l.ID] == nil:
+		s.forks[l.ID] = []*Log{first, l}
+	default:
+		s.forks[l.ID] = append(s.forks[l.ID], l)
+	}
+}
+
+func damaged(k []byte) error {
+	return sennit.Hint(sennit.Errorf(sennit.Internal, "the store is damaged at key %x", k), "run: sennit doctor --verify")
+}
+
+func (s *Store) meta(name string) (uint64, error) {
+	v, closer, err := s.db.Get(append([]byte{keyMeta}, name...))
+	if errors.Is(err, pebble.ErrNotFound) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, readError(err)
+	}
+	defer closer.Close()
+	if len(v) != 8 {
+		return 0, damaged([]byte(name))
+	}
+	return binary.BigEndian.Uint64(v), nil
+}
+
+func readError(err error) error {
+	return sennit.Hint(sennit.Errorf(sennit.Internal, "read the store: %w", err), "run: sennit doctor --verify")
+}
+
+// Close waits for background work and closes the store. Views must have been
+// released.
+func (s *Store) Close() error {
+	s.mu.Lock()
+	view := s.view
+	s.view = nil
+	s.mu.Unlock()
+	if view != nil {
+		view.Release()
+	}
+	err := s.db.Close()
+	s.cache.Unref()
+	return errors.Join(err, s.lock.Close())
+}
+
+// Epoch names this store's order of arrival.
+func (s *Store) Epoch() uint64 { return s.epoch }
+
+// DiskUsage is the bytes that the store takes on disk.
+func (s *Store) DiskUsage() uint64 { return s.db.Metrics().DiskSpaceUsage() }
+
+// Space tells the number of a space that the store knows.
+func (s *Store) Space(id sennit.Space) (num uint32, ok bool) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	num, ok = s.spaces[id]
+	return num, ok
+}
+
+// Spaces lists the spaces that the store knows, in order of first sight.
+func (s *Store) Spaces() []sennit.Space {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return append([]sennit.Space(nil), s.names...)
+}
+
+// Branches lists the branches of a log: one, unless its device signed several
+// histories; the one that was here first comes first.
+func (s *Store) Branches(id sennit.Hash) []*Log {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if all := s.forks[id]; all != nil {
+		return slices.Clone(all)
+	}
+	if l := s.byID[id]; l != nil {
+		return []*Log{l}
+	}
+	return nil
+}
+
+// Forked reports whether a log has several branches.
+func (s *Store) Forked(id sennit.Hash) bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.forks[id] != nil
+}
+
+// Log tells the log with an id, nil if there is none: its first branch.
+func (s *Store) Log(id sennit.Hash) *Log {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.byID[id]
+}
+
+// LogByNum tells the log with a number, nil if there is none.
+func (s *Store) LogByNum(num uint32) *Log {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if int(num) >= len(s.logs) {
+		return nil
+	}
+	return s.logs[num]
+}
+
+// Logs lists the logs of a space.
+func (s *Store) Logs(space uint32) []*Log {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	var logs []*Log
+	for _, l := range s.logs {
+		if l.Space == space {
+			logs = append(logs, l)
+		}
+	}
+	return logs
+}
+
+// Flush writes what is in memory to tables. Only tests and benchmarks need it.
+func (s *Store) Flush() error { return s.db.Flush() }
+
+// Exists reports whether dir holds a store.
+func Exists(fs vfs.FS, dir string) bool {
+	if fs == nil {
+		fs = vfs.Default
+	}
+	list, err := fs.List(dir)
+	if err != nil {
+		return false
+	}
+	for _, name := range list {
+		if ok, _ := filepath.Match("MANIFEST-*", name); ok {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,382 @@
+package store
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"math"
+	"sync/atomic"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/sennit/sennit"
+
+	"github.com/sennit/sennit/internal/commit"
+	"github.com/sennit/sennit/internal/wire"
+)
+
+// View is the store at one moment: everything that was durable, nothing else.
+// Pebble shows a batch to readers before its log is synced; reading through
+// views keeps what could still be lost from leaving the process.
+type View struct {
+	N uint64 // arrivals up to here
+	reads
+	snap *pebble.Snapshot
+	refs atomic.Int32
+}
+
+// reads are the reads that a view and an open batch have in common. What a
+// batch reads includes what it holds.
+type reads struct{ r pebble.Reader }
+
+func newView(s *Store, n uint64) *View {
+	snap := s.db.NewSnapshot()
+	v := &View{N: n, reads: reads{snap}, snap: snap}
+	v.refs.Store(1)
+	return v
+}
+
+// View takes the present view. Release it soon: while it is held, nothing
+// that it can see is removed from disk. It fails with Gone after Close.
+func (s *Store) View() (*View, error) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if s.view == nil {
+		return nil, sennit.Errorf(sennit.Gone, "the node has stopped")
+	}
+	s.view.refs.Add(1)
+	return s.view, nil
+}
+
+// Release gives the view back.
+func (v *View) Release() {
+	if v.refs.Add(-1) == 0 {
+		v.snap.Close()
+	}
+}
+
+// get reads a key; nil without error if there is none. The value is a copy.
+func (v reads) get(k []byte) ([]byte, error) {
+	val, closer, err := v.r.Get(k)
+	if errors.Is(err, pebble.ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, readError(err)
+	}
+	out := append(make([]byte, 0, len(val)), val...)
+	return out, closer.Close()
+}
+
+// scan calls f for every key with a prefix, in order. Key and value are valid
+// during the call.
+func (v reads) scan(prefix []byte, f func(k, v []byte) error) error {
+	return v.scanRange(prefix, after(prefix), f)
+}
+
+func (v reads) scanRange(from, to []byte, f func(k, v []byte) error) error {
+	it, err := v.r.NewIter(&pebble.IterOptions{LowerBound: from, UpperBound: to})
+	if err != nil {
+		return readError(err)
+	}
+	defer it.Close()
+	for it.First(); it.Valid(); it.Next() {
+		val, err := it.ValueAndErr()
+		if err != nil {
+			return readError(err)
+		}
+		if err := f(it.Key(), val); err != nil {
+			if errors.Is(err, Stop) {
+				return nil
+			}
+			return err
+		}
+	}
+	if err := it.Error(); err != nil {
+		return readError(err)
+	}
+	return nil
+}
+
+// Stop, returned by a function that a scan calls, ends the scan.
+var Stop = errors.New("stop")
+
+// Local reads a value of the node's own state, nil if there is none.
+func (v reads) Local(name string) ([]byte, error) {
+	return v.get(append([]byte{keyLocal}, name...))
+}
+
+// Locals calls f for the node's own values whose names start with prefix.
+func (v reads) Locals(prefix string, f func(name string, value []byte) error) error {
+	return v.scan(append([]byte{keyLocal}, prefix...), func(k, val []byte) error {
+		return f(string(k[1:]), append([]byte(nil), val...))
+	})
+}
+
+// Commit reads a commit, nil if it isn't here.
+func (v reads) Commit(log uint32, seq uint64) (*wire.Stored, error) {
+	k := commitKey(make([]byte, 0, 16), log, seq)
+	b, err := v.get(k)
+	if b == nil || err != nil {
+		return nil, err
+	}
+	c, err := wire.DecodeStored(b)
+	if err != nil {
+		return nil, damaged(k)
+	}
+	return c, nil
+}
+
+// IDs calls f with the id of each of some commits, which must be sorted by log,
+// then seq. What isn't here is left out.
+func (v reads) IDs(places []Place, f func(i int, id sennit.Hash) error) error {
+	it, err := v.r.NewIter(&pebble.IterOptions{LowerBound: []byte{keyCommit}, UpperBound: []byte{keyCommit + 1}})
+	if err != nil {
+		return readError(err)
+	}
+	defer it.Close()
+	var k []byte
+	for i, p := range places {
+		if k = commitKey(k[:0], p.Log, p.Seq); !it.SeekGE(k) || !bytes.Equal(it.Key(), k) {
+			continue
+		}
+		val, err := it.ValueAndErr()
+		if err != nil {
+			return readError(err)
+		}
+		id, ok := wire.StoredID(val)
+		if !ok {
+			return damaged(k)
+		}
+		if err := f(i, id); err != nil {
+			return err
+		}
+	}
+	if err := it.Error(); err != nil {
+		return readError(err)
+	}
+	return nil
+}
+
+// Place is where a commit is stored.
+type Place struct {
+	Log uint32
+	Seq uint64
+}
+
+// Commits calls f for the commits of a log from seq on, in order.
+func (v reads) Commits(log uint32, seq uint64, f func(seq uint64, c *wire.Stored) error) error {
+	return v.scanRange(commitKey(nil, log, seq), after(key(keyCommit, log)), func(k, val []byte) error {
+		c, err := wire.DecodeStored(append([]byte(nil), val...))
+		if err != nil || len(k) != 13 {
+			return damaged(k)
+		}
+		return f(binary.BigEndian.Uint64(k[5:]), c)
+	})
+}
+
+// Size is the number of commits that a log is known to have: the seq of the
+// newest that is here.
+func (v reads) Size(log uint32) (uint64, error) {
+	it, err := v.r.NewIter(&pebble.IterOptions{LowerBound: key(keyCommit, log), UpperBound: after(key(keyCommit, log))})
+	if err != nil {
+		return 0, readError(err)
+	}
+	defer it.Close()
+	if !it.Last() {
+		return 0, it.Error()
+	}
+	if len(it.Key()) != 13 {
+		return 0, damaged(it.Key())
+	}
+	return binary.BigEndian.Uint64(it.Key()[5:]), nil
+}
+
+// Op reads an op, nil if it isn't here.
+func (v reads) Op(log uint32, seq uint64, index uint32) ([]byte, error) {
+	return v.get(opKey(make([]byte, 0, 16), log, seq, index))
+}
+
+// Ops calls f for the ops of a commit that are here, in order. The bytes are
+// a copy.
+func (v reads) Ops(log uint32, seq uint64, f func(index uint32, op []byte) error) error {
+	return v.OpRange(log, seq, seq, func(_ uint64, index uint32, op []byte) error { return f(index, op) })
+}
+
+// OpRange calls f for the ops of the commits first to last, in order. The
+// bytes are a copy.
+func (v reads) OpRange(log uint32, first, last uint64, f func(seq uint64, index uint32, op []byte) error) error {
+	from, to := opKey(nil, log, first, 0), opKey(nil, log, last+1, 0)
+	return v.scanRange(from, to, func(k, val []byte) error {
+		if len(k) != 15 {
+			return damaged(k)
+		}
+		return f(binary.BigEndian.Uint64(k[5:]), uint32(binary.BigEndian.Uint16(k[13:])), append([]byte(nil), val...))
+	})
+}
+
+// Node reads a node of a log's id tree: from the commit where it is a leaf
+// that is here, from the tree otherwise.
+//
+// A node that can't be told is zero: what came of the log came in pieces, and
+// the pieces were proved by other nodes.
+func (v reads) Node(log uint32, at commit.Place) (sennit.Hash, error) {
+	if at.Level == 0 {
+		if val, closer, err := v.r.Get(commitKey(make([]byte, 0, 16), log, at.Index+1)); err == nil {
+			id, ok := wire.StoredID(val)
+			if err := closer.Close(); err != nil || !ok {
+				return sennit.Hash{}, damaged(commitKey(nil, log, at.Index+1))
+			}
+			return commit.Leaf(id[:]), nil
+		} else if !errors.Is(err, pebble.ErrNotFound) {
+			return sennit.Hash{}, readError(err)
+		}
+	}
+	k := nodeKey(make([]byte, 0, 16), log, at)
+	b, err := v.get(k)
+	if b == nil || err != nil {
+		return sennit.Hash{}, err
+	}
+	if len(b) != 32 {
+		return sennit.Hash{}, damaged(k)
+	}
+	return sennit.Hash(b), nil
+}
+
+// Nodes reads what stands for a range of a log's commits: the nodes of its
+// decomposition. ok is false if they can't be told.
+func (v reads) Nodes(log uint32, begin, end uint64) (nodes []sennit.Hash, ok bool, err error) {
+	for _, at := range commit.Decompose(begin, end) {
+		h, err := v.Node(log, at)
+		if err != nil || h.IsZero() {
+			return nil, false, err
+		}
+		nodes = append(nodes, h)
+	}
+	return nodes, true, nil
+}
+
+// Peaks reads the tree of a log's first size commits. ok is false if it can't
+// be told; it can wherever a commit that is here is the last.
+func (v reads) Peaks(log uint32, size uint64) (p commit.Peaks, ok bool, err error) {
+	p.Size = size
+	p.Nodes, ok, err = v.Nodes(log, 0, size)
+	return p, ok, err
+}
+
+// Arrival is a commit that came to this node, from wherever. One that counted
+// only in part at first arrives again when more of it does.
+type Arrival struct {
+	N    uint64
+	Log  uint32
+	Seq  uint64
+	mask []byte // which ops changed something when it arrived; nil: all
+}
+
+// Changed reports whether the op with an index changed what is live when the
+// commit arrived: it counted, and nothing newer covered it.
+func (a *Arrival) Changed(index uint32) bool {
+	return a.mask == nil || int(index/8) < len(a.mask) && a.mask[index/8]>>(index%8)&1 == 1
+}
+
+// Arrivals calls f for what arrived in a space after n, in order.
+func (v reads) Arrivals(space uint32, n uint64, f func(Arrival) error) error {
+	if n == math.MaxUint64 {
+		return nil
+	}
+	return v.scanRange(arrivalKey(nil, space, n+1), after(key(keyArrival, space)), func(k, val []byte) error {
+		if len(k) != 13 || len(val) < 12 || len(val) > 12+sennit.MaxOps/8 {
+			return damaged(k)
+		}
+		a := Arrival{N: binary.BigEndian.Uint64(k[5:]), Log: binary.BigEndian.Uint32(val), Seq: binary.BigEndian.Uint64(val[4:])}
+		if len(val) > 12 {
+			a.mask = bytes.Clone(val[12:])
+		}
+		return f(a)
+	})
+}
+
+// LastArrival is the number of a space's newest arrival, 0 if it has none.
+func (v reads) LastArrival(space uint32) (uint64, error) {
+	it, err := v.r.NewIter(&pebble.IterOptions{LowerBound: key(keyArrival, space), UpperBound: after(key(keyArrival, space))})
+	if err != nil {
+		return 0, readError(err)
+	}
+	defer it.Close()
+	if !it.Last() {
+		return 0, it.Error()
+	}
+	if len(it.Key()) != 13 {
+		return 0, damaged(it.Key())
+	}
+	return binary.BigEndian.Uint64(it.Key()[5:]), nil
+}
+
+// Wait is a commit that isn't applied, or not wholly, because ops of it are
+// void or held.
+type Wait struct {
+	Size    uint32 // bytes of its ops
+	Arrived bool   // some of it was applied
+}
+
+func decodeWait(b []byte) (w Wait, ok bool) {
+	if len(b) != 5 || b[4] > 1 {
+		return w, false
+	}
+	return Wait{binary.BigEndian.Uint32(b), b[4] == 1}, true
+}
+
+// Waiting calls f for the commits of a space that wait.
+func (v reads) Waiting(space uint32, f func(log uint32, seq uint64, w Wait) error) error {
+	return v.scan(key(keyWaiting, space), func(k, val []byte) error {
+		w, ok := decodeWait(val)
+		if len(k) != 17 || !ok {
+			return damaged(k)
+		}
+		return f(binary.BigEndian.Uint32(k[5:]), binary.BigEndian.Uint64(k[9:]), w)
+	})
+}
+
+// WaitOf tells whether a commit waits.
+func (v reads) WaitOf(space, log uint32, seq uint64) (w Wait, waits bool, err error) {
+	k := waitingKey(space, log, seq)
+	b, err := v.get(k)
+	if b == nil || err != nil {
+		return w, false, err
+	}
+	if w, waits = decodeWait(b); !waits {
+		err = damaged(k)
+	}
+	return w, waits, err
+}
+
+// SpaceState is what the engine has to know of a space before it writes there.
+type SpaceState struct {
+	Clock uint64 // of the newest op that was applied
+	Deep  bool   // some path may hold a deep del
+	Other bool   // some path may hold ops in slot Other
+	Folds uint32 // how often the index was made anew: the trie of digests is that of one fold
+}
+
+// SpaceState reads a space's state.
+func (v reads) SpaceState(space uint32) (s SpaceState, err error) {
+	k := key(keyState, space)
+	b, err := v.get(k)
+	switch {
+	case err != nil || b == nil:
+		return s, err
+	case len(b) != 13:
+		return s, damaged(k)
+	}
+	return SpaceState{binary.BigEndian.Uint64(b), b[8]&1 != 0, b[8]&2 != 0, binary.BigEndian.Uint32(b[9:])}, nil
+}
+
+// Evidence calls f for each evidence in a space.
+func (v reads) Evidence(space uint32, f func(evidence []byte) error) error {
+	return v.scan(key(keyProof, space), func(k, val []byte) error {
+		if len(k) != 37 {
+			return damaged(k)
+		}
+		return f(append([]byte(nil), val...))
+	})
+}

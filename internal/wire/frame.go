@@ -1,0 +1,653 @@
+package wire
+
+import (
+	"encoding/binary"
+
+	"github.com/sennit/sennit"
+)
+
+// Bounds of the replication protocol's messages. A message that exceeds one
+// ends the session.
+const (
+	Protocol      = 1       // version of the replication protocol
+	MaxInterests  = 4096    // spaces named in one message
+	MaxScope      = 256     // prefixes of one space in one session
+	MaxFrameLogs  = 4096    // logs introduced in one message
+	MaxFrameRuns  = 4096    // runs in one message
+	MaxHeads      = 1024    // authority heads named in one message
+	MaxItems      = 1024    // nodes compared in one message
+	MaxPrints     = 1 << 16 // fingerprints in one message
+	MaxFrame      = 2 << 20 // bytes of one message
+	maxAddrs      = 8
+	maxAddr       = 256 // bytes of one address
+	maxNibbles    = 64
+	maxProblem    = 512 // bytes of an error's text
+	fingerprint   = 4   // bytes that stand for a node's hash
+	opFingerprint = 5   // bytes that stand for a path's live ops
+)
+
+// FrameType is the first byte of a message between two nodes.
+type FrameType uint8
+
+// The messages. Every message starts with its type and the number of messages
+// that its sender sent before in this session, so that a transport that loses,
+// repeats or reorders can't make a session go on with a part of it.
+const (
+	FrameHello     FrameType = 1
+	FrameInterest  FrameType = 2
+	FrameOpen      FrameType = 3
+	FrameAuthority FrameType = 4
+	FrameOps       FrameType = 5
+	FrameCompare   FrameType = 6
+	FrameWant      FrameType = 7
+	FrameNeed      FrameType = 8
+	FrameAck       FrameType = 9
+	FramePing      FrameType = 10
+	FrameAsk       FrameType = 11
+	FrameEvidence  FrameType = 12
+	FrameRedeem    FrameType = 13
+	FrameWelcome   FrameType = 14
+	FrameProblem   FrameType = 15
+	FrameAddrs     FrameType = 16
+)
+
+// Frame is one message of the replication protocol.
+//
+//	type u8 | number uvarint | body by type
+type Frame interface {
+	frame() FrameType
+	append(dst []byte) []byte
+}
+
+// AppendFrame encodes a message.
+func AppendFrame(dst []byte, number uint64, f Frame) []byte {
+	return f.append(binary.AppendUvarint(append(dst, byte(f.frame())), number))
+}
+
+// DecodeFrame decodes a message. It aliases b.
+func DecodeFrame(b []byte) (number uint64, f Frame, err error) {
+	if len(b) > MaxFrame {
+		return 0, nil, malformed("message: too long")
+	}
+	r := reader{b: b}
+	t := FrameType(r.u8())
+	number = r.uvarint(1 << 62)
+	switch t {
+	case FrameHello:
+		f = r.hello()
+	case FrameInterest:
+		f = &Interest{r.interests()}
+	case FrameOpen:
+		f = r.open()
+	case FrameAuthority:
+		f = r.authority()
+	case FrameOps:
+		f = r.ops()
+	case FrameCompare:
+		f = r.compare()
+	case FrameWant:
+		f = r.want()
+	case FrameNeed:
+		f = &Need{Tag: r.tag8(), Log: r.hash(), Size: r.uvarint(MaxSeq)}
+	case FrameAck:
+		f = &Ack{Tag: r.tag8(), N: r.uvarint(1 << 62)}
+	case FramePing:
+		f = &Ping{Answer: r.flag()}
+	case FrameAsk:
+		f = &Ask{}
+	case FrameEvidence:
+		f = &EvidenceFrame{Evidence: *r.evidence()}
+	case FrameRedeem:
+		f = r.redeemFrame()
+	case FrameWelcome:
+		f = &Welcome{Evidence: *r.evidence()}
+	case FrameAddrs:
+		a := new(Addrs)
+		for range r.count(maxAddrs, 1) {
+			a.Addrs = append(a.Addrs, string(r.text(maxAddr)))
+		}
+		f = a
+	case FrameProblem:
+		f = &Problem{Code: sennit.Code(string(r.text(32))), Message: string(r.bytes(maxProblem))}
+	default:
+		r.fail("message: unknown type")
+	}
+	return number, f, r.end("message")
+}
+
+// Tag names a space within a session: the beginning of a hash of the space
+// salted with both nonces.
+type Tag [8]byte
+
+func (r *reader) tag8() (t Tag) {
+	copy(t[:], r.take(8))
+	return t
+}
+
+// Hello begins a session, from both sides at once. Each interest is the
+// beginning of a hash of a space, salted with the sender's nonce: it tells the
+// other side nothing about spaces that it doesn't know. They are padded with
+// random ones.
+//
+//	version uvarint | nonce 16 bytes | clock u64 | space hash | device key | until u64 | signature 64 bytes |
+//	interests list of 8 bytes
+//
+// The certificate's host is not sent: it is the key that the transport proved.
+type Hello struct {
+	Version   uint64
+	Nonce     [16]byte
+	Clock     uint64 // milliseconds since 1970
+	Cert      HostCert
+	Sig       [64]byte
+	Interests [][8]byte
+}
+
+func (*Hello) frame() FrameType { return FrameHello }
+
+func (h *Hello) append(dst []byte) []byte {
+	dst = append(binary.AppendUvarint(dst, h.Version), h.Nonce[:]...)
+	dst = binary.BigEndian.AppendUint64(dst, h.Clock)
+	dst = append(append(dst, h.Cert.Author.Space[:]...), h.Cert.Author.Device[:]...)
+	dst = append(binary.BigEndian.AppendUint64(dst, h.Cert.Until), h.Sig[:]...)
+	return appendInterests(dst, h.Interests)
+}
+
+func (r *reader) hello() *Hello {
+	h := &Hello{Version: r.uvarint(1 << 32)}
+	if r.err == nil && h.Version != Protocol {
+		r.err = sennit.Errorf(sennit.Unsupported, "the peer speaks version %d of the protocol; this program speaks %d", h.Version, Protocol)
+		r.b = nil
+	}
+	copy(h.Nonce[:], r.take(16))
+	h.Clock = r.u64()
+	h.Cert.Author.Space, h.Cert.Author.Device = sennit.Space(r.hash()), sennit.Device(r.hash())
+	h.Cert.Until = r.u64()
+	copy(h.Sig[:], r.take(64))
+	h.Interests = r.interests()
+	return h
+}
+
+func appendInterests(dst []byte, all [][8]byte) []byte {
+	dst = binary.AppendUvarint(dst, uint64(len(all)))
+	for _, i := range all {
+		dst = append(dst, i[:]...)
+	}
+	return dst
+}
+
+func (r *reader) interests() [][8]byte {
+	var all [][8]byte
+	for range r.count(MaxInterests, 8) {
+		all = append(all, [8]byte(r.tag8()))
+	}
+	return all
+}
+
+// Interest adds interests to those of the hello.
+//
+//	interests list of 8 bytes
+type Interest struct{ Interests [][8]byte }
+
+func (*Interest) frame() FrameType           { return FrameInterest }
+func (i *Interest) append(dst []byte) []byte { return appendInterests(dst, i.Interests) }
+
+// Cursor of a node's store in messages: epoch u64, n uvarint.
+func appendCursor(dst []byte, c sennit.Cursor) []byte {
+	return binary.AppendUvarint(binary.BigEndian.AppendUint64(dst, c.Epoch), c.N)
+}
+
+func (r *reader) cursor() sennit.Cursor { return sennit.Cursor{Epoch: r.u64(), N: r.uvarint(1 << 62)} }
+
+// Open says what its sender holds of a space, and begins or renews its
+// replication. It answers an interest, or another open.
+//
+//	tag | authority digest hash | heads list of hashes | scope list of paths | digest hash | ops uvarint |
+//	at cursor | since cursor | sizes list of (log 8 bytes, commits uvarint)
+type Open struct {
+	Tag       Tag
+	Authority sennit.Hash   // digest of the authority that everything below was judged by
+	Heads     []sennit.Hash // of the authority commits
+	Scope     []sennit.Path // prefixes that the sender serves to the receiver, sorted
+	Digest    sennit.Hash   // over the prefixes of the scope, in order
+	Ops       uint64        // live ops in the scope
+	At        sennit.Cursor // of the sender's store, when it worked the digest out
+	Since     sennit.Cursor // the sender has everything that arrived at the receiver up to here
+	Sizes     []LogSize     // trees of logs that the sender has
+}
+
+// LogSize says how many commits of a log a node has the tree of.
+type LogSize struct {
+	Log  [8]byte // beginning of its id
+	Size uint64
+}
+
+func (*Open) frame() FrameType { return FrameOpen }
+
+func (o *Open) append(dst []byte) []byte {
+	dst = append(append(dst, o.Tag[:]...), o.Authority[:]...)
+	dst = appendHashes(dst, o.Heads)
+	dst = binary.AppendUvarint(dst, uint64(len(o.Scope)))
+	for _, p := range o.Scope {
+		dst = appendBytes(dst, p)
+	}
+	dst = binary.AppendUvarint(append(dst, o.Digest[:]...), o.Ops)
+	dst = appendCursor(appendCursor(dst, o.At), o.Since)
+	dst = binary.AppendUvarint(dst, uint64(len(o.Sizes)))
+	for _, s := range o.Sizes {
+		dst = binary.AppendUvarint(append(dst, s.Log[:]...), s.Size)
+	}
+	return dst
+}
+
+func (r *reader) open() *Open {
+	o := &Open{Tag: r.tag8(), Authority: r.hash(), Heads: r.hashes(MaxHeads)}
+	for range r.count(MaxScope, 1) {
+		o.Scope = append(o.Scope, r.path())
+	}
+	o.Digest, o.Ops, o.At, o.Since = r.hash(), r.uvarint(1<<62), r.cursor(), r.cursor()
+	for range r.count(MaxFrameLogs, 9) {
+		o.Sizes = append(o.Sizes, LogSize{[8]byte(r.tag8()), r.uvarint(MaxSeq)})
+	}
+	return o
+}
+
+// Batch is commits under way: records of logs that the receiver may not know,
+// and runs.
+//
+//	logs list of records | runs list of bytes
+type Batch struct {
+	Logs []Log
+	Runs []*Run
+}
+
+func (b *Batch) append(dst []byte) []byte {
+	dst = binary.AppendUvarint(dst, uint64(len(b.Logs)))
+	for _, l := range b.Logs {
+		dst = append(dst, l.Bytes()...)
+	}
+	dst = binary.AppendUvarint(dst, uint64(len(b.Runs)))
+	for _, run := range b.Runs {
+		dst = appendBytes(dst, run.Append(nil))
+	}
+	return dst
+}
+
+func (r *reader) batch() (b Batch) {
+	for range r.count(MaxFrameLogs, LogLen) {
+		b.Logs = append(b.Logs, r.log())
+	}
+	for range r.count(MaxFrameRuns, 100) {
+		run, err := DecodeRun(r.bytes(MaxFrame))
+		if r.err == nil && err != nil {
+			r.err, r.b = err, nil
+		}
+		b.Runs = append(b.Runs, run)
+	}
+	return b
+}
+
+// AuthorityFrame carries authority commits, and the evidence that belongs to
+// them.
+//
+//	tag | batch | evidence list of bytes
+type AuthorityFrame struct {
+	Tag Tag
+	Batch
+	Evidence []*Evidence
+}
+
+func (*AuthorityFrame) frame() FrameType { return FrameAuthority }
+
+func (a *AuthorityFrame) append(dst []byte) []byte {
+	dst = a.Batch.append(append(dst, a.Tag[:]...))
+	dst = binary.AppendUvarint(dst, uint64(len(a.Evidence)))
+	for _, e := range a.Evidence {
+		dst = appendBytes(dst, e.Append(nil))
+	}
+	return dst
+}
+
+func (r *reader) authority() *AuthorityFrame {
+	a := &AuthorityFrame{Tag: r.tag8(), Batch: r.batch()}
+	for range r.count(1<<14, 64) {
+		e, err := DecodeEvidence(r.bytes(MaxEvidence))
+		if r.err == nil && err != nil {
+			r.err, r.b = err, nil
+		}
+		a.Evidence = append(a.Evidence, e)
+	}
+	return a
+}
+
+// Ops carries data commits. Up says that with them the receiver has everything
+// that arrived at the sender, in the scope, up to N; 0 says nothing.
+//
+//	tag | up uvarint | caught up flag | batch
+type Ops struct {
+	Tag    Tag
+	Up     uint64
+	Caught bool // nothing more was there when this was sent
+	Batch
+}
+
+func (*Ops) frame() FrameType { return FrameOps }
+
+func (o *Ops) append(dst []byte) []byte {
+	dst = binary.AppendUvarint(append(dst, o.Tag[:]...), o.Up)
+	return o.Batch.append(appendFlag(dst, o.Caught))
+}
+
+func (r *reader) ops() *Ops {
+	return &Ops{Tag: r.tag8(), Up: r.uvarint(1 << 62), Caught: r.flag(), Batch: r.batch()}
+}
+
+// Compare says what its sender holds in some nodes of a space's trie.
+//
+//	tag | authority 8 bytes | differs flag | items list
+//	item: path | nibbles bytes | kind u8 | by kind
+//	  children 1, grandchildren 2: bitmap 2 or 32 bytes | own 5 bytes (in a directory's top node) | prints 4 bytes each
+//	  list 3: prints list of 5 bytes, sorted
+//	  bucket 4: own 5 bytes (in a directory's top node) | children list of (name's hash 5 bytes, print 4 bytes), sorted
+type Compare struct {
+	Tag       Tag
+	Authority [8]byte // beginning of the digest that it was judged by
+	Differs   bool    // the sender found a difference since the comparison began
+	Items     []Item
+}
+
+// Kinds of items.
+const (
+	ItemChildren      = 1 // fingerprints of the nodes one nibble below
+	ItemGrandchildren = 2 // two nibbles below
+	ItemList          = 3 // of every path with live ops in the node: a fingerprint of their names
+	ItemBucket        = 4 // fingerprints of the node's children, which are few
+)
+
+// Item is one node of a trie, as one side has it.
+type Item struct {
+	Path    sennit.Path
+	Nibbles string // as in package tree: one byte for each
+	Kind    uint8
+	Own     [5]byte           // of a top node, but for lists: what is live at the path itself
+	Nodes   map[uint8][4]byte // children, grandchildren: by nibble, or nibble<<4|nibble
+	Prints  [][5]byte         // list: of live ops; bucket: of names; sorted
+	Kids    [][4]byte         // bucket: as Prints
+}
+
+func (*Compare) frame() FrameType { return FrameCompare }
+
+func (c *Compare) append(dst []byte) []byte {
+	dst = appendFlag(append(append(dst, c.Tag[:]...), c.Authority[:]...), c.Differs)
+	dst = binary.AppendUvarint(dst, uint64(len(c.Items)))
+	for i := range c.Items {
+		dst = c.Items[i].append(dst)
+	}
+	return dst
+}
+
+func (it *Item) append(dst []byte) []byte {
+	dst = append(appendBytes(appendBytes(dst, it.Path), it.Nibbles), it.Kind)
+	switch it.Kind {
+	case ItemList:
+		return appendPrints(dst, it.Prints)
+	case ItemBucket:
+		if it.Nibbles == "" {
+			dst = append(dst, it.Own[:]...)
+		}
+		dst = appendPrints(dst, it.Prints)
+		for _, k := range it.Kids {
+			dst = append(dst, k[:]...)
+		}
+		return dst
+	}
+	var bitmap [32]byte
+	size := bitmapLen(it.Kind)
+	for at := range it.Nodes {
+		bitmap[at/8] |= 1 << (at % 8)
+	}
+	dst = append(dst, bitmap[:size]...)
+	if it.Nibbles == "" {
+		dst = append(dst, it.Own[:]...)
+	}
+	for at := range size * 8 {
+		if p, ok := it.Nodes[uint8(at)]; ok {
+			dst = append(dst, p[:]...)
+		}
+	}
+	return dst
+}
+
+func appendPrints(dst []byte, prints [][5]byte) []byte {
+	dst = binary.AppendUvarint(dst, uint64(len(prints)))
+	for _, p := range prints {
+		dst = append(dst, p[:]...)
+	}
+	return dst
+}
+
+func bitmapLen(kind uint8) int {
+	if kind == ItemGrandchildren {
+		return 32
+	}
+	return 2
+}
+
+func (r *reader) nibbles() string {
+	b := r.bytes(maxNibbles)
+	for _, c := range b {
+		if c > 15 {
+			r.fail("nibble")
+		}
+	}
+	return string(b)
+}
+
+func (r *reader) compare() *Compare {
+	c := &Compare{Tag: r.tag8(), Authority: [8]byte(r.tag8()), Differs: r.flag()}
+	prints := 0
+	for range r.count(MaxItems, 4) {
+		it := Item{Path: r.path(), Nibbles: r.nibbles(), Kind: r.u8()}
+		switch it.Kind {
+		case ItemList:
+			it.Prints = r.prints()
+			prints += len(it.Prints)
+		case ItemBucket:
+			if it.Nibbles == "" {
+				copy(it.Own[:], r.take(opFingerprint))
+			}
+			it.Prints = r.prints()
+			for range it.Prints {
+				var k [4]byte
+				copy(k[:], r.take(fingerprint))
+				it.Kids = append(it.Kids, k)
+			}
+			prints += len(it.Prints)
+		case ItemChildren, ItemGrandchildren:
+			bitmap := r.take(bitmapLen(it.Kind))
+			if it.Nibbles == "" {
+				copy(it.Own[:], r.take(opFingerprint))
+			}
+			it.Nodes = map[uint8][4]byte{}
+			for at := range len(bitmap) * 8 {
+				if bitmap[at/8]&(1<<(at%8)) != 0 {
+					var p [4]byte
+					copy(p[:], r.take(fingerprint))
+					it.Nodes[uint8(at)] = p
+				}
+			}
+			prints += len(it.Nodes)
+		default:
+			r.fail("comparison")
+		}
+		if prints > MaxPrints {
+			r.fail("comparison: too many fingerprints")
+		}
+		if r.err != nil {
+			break
+		}
+		c.Items = append(c.Items, it)
+	}
+	return c
+}
+
+// prints reads a sorted list of fingerprints.
+func (r *reader) prints() [][5]byte {
+	n := r.count(MaxPrints, opFingerprint)
+	if n == 0 {
+		return nil
+	}
+	all := make([][5]byte, n)
+	for i := range all {
+		copy(all[i][:], r.take(opFingerprint))
+		if i > 0 && string(all[i-1][:]) >= string(all[i][:]) {
+			r.fail("fingerprints out of order")
+		}
+	}
+	return all
+}
+
+// Want asks for ops: in each node all, or those of the paths whose
+// fingerprints are listed.
+//
+//	tag | items list of (path | nibbles bytes | all flag | prints list of 5 bytes)
+type Want struct {
+	Tag   Tag
+	Items []WantItem
+}
+
+// WantItem is one node that ops are wanted of.
+type WantItem struct {
+	Path    sennit.Path
+	Nibbles string
+	All     bool
+	Prints  [][5]byte // sorted; empty if All
+}
+
+func (*Want) frame() FrameType { return FrameWant }
+
+func (w *Want) append(dst []byte) []byte {
+	dst = binary.AppendUvarint(append(dst, w.Tag[:]...), uint64(len(w.Items)))
+	for _, it := range w.Items {
+		dst = appendFlag(appendBytes(appendBytes(dst, it.Path), it.Nibbles), it.All)
+		dst = appendPrints(dst, it.Prints)
+	}
+	return dst
+}
+
+func (r *reader) want() *Want {
+	w := &Want{Tag: r.tag8()}
+	for range r.count(MaxItems, 4) {
+		it := WantItem{Path: r.path(), Nibbles: r.nibbles(), All: r.flag(), Prints: r.prints()}
+		if it.All != (len(it.Prints) == 0) {
+			r.fail("want")
+		}
+		if r.err != nil {
+			break
+		}
+		w.Items = append(w.Items, it)
+	}
+	return w
+}
+
+// Need says that a run started behind what its receiver has of the log.
+//
+//	tag | log hash | size uvarint
+type Need struct {
+	Tag  Tag
+	Log  sennit.Hash
+	Size uint64
+}
+
+func (*Need) frame() FrameType { return FrameNeed }
+func (n *Need) append(dst []byte) []byte {
+	return binary.AppendUvarint(append(append(dst, n.Tag[:]...), n.Log[:]...), n.Size)
+}
+
+// Ack says that everything up to N, as said by [Ops.Up], is durable.
+//
+//	tag | n uvarint
+type Ack struct {
+	Tag Tag
+	N   uint64
+}
+
+func (*Ack) frame() FrameType           { return FrameAck }
+func (a *Ack) append(dst []byte) []byte { return binary.AppendUvarint(append(dst, a.Tag[:]...), a.N) }
+
+// Ping asks whether the other side is there; an answer is a ping as well.
+//
+//	answer flag
+type Ping struct{ Answer bool }
+
+func (*Ping) frame() FrameType           { return FramePing }
+func (p *Ping) append(dst []byte) []byte { return appendFlag(dst, p.Answer) }
+
+// Ask asks the other side for the evidence behind its certificate.
+type Ask struct{}
+
+func (*Ask) frame() FrameType         { return FrameAsk }
+func (*Ask) append(dst []byte) []byte { return dst }
+
+// EvidenceFrame is the sender's own evidence, which an ask asked for.
+type EvidenceFrame struct{ Evidence }
+
+func (*EvidenceFrame) frame() FrameType           { return FrameEvidence }
+func (e *EvidenceFrame) append(dst []byte) []byte { return e.Evidence.Append(dst) }
+
+// RedeemFrame uses an invitation.
+//
+//	redeem statement | signature 64 bytes | evidence of the invitee
+type RedeemFrame struct {
+	Redeem   Redeem
+	Sig      [64]byte
+	Evidence Evidence
+}
+
+func (*RedeemFrame) frame() FrameType { return FrameRedeem }
+
+func (f *RedeemFrame) append(dst []byte) []byte {
+	return f.Evidence.Append(append(append(dst, f.Redeem.Bytes()...), f.Sig[:]...))
+}
+
+func (r *reader) redeemFrame() *RedeemFrame {
+	f := &RedeemFrame{Redeem: r.redeem()}
+	copy(f.Sig[:], r.take(64))
+	f.Evidence = *r.evidence()
+	return f
+}
+
+// Welcome answers a redeem: the inviter's evidence, so that the invitee can
+// let it read in turn.
+type Welcome struct{ Evidence Evidence }
+
+func (*Welcome) frame() FrameType           { return FrameWelcome }
+func (w *Welcome) append(dst []byte) []byte { return w.Evidence.Append(dst) }
+
+// Addrs says where its sender can be reached: multiaddrs that end in its host.
+//
+//	addrs list of text
+type Addrs struct{ Addrs []string }
+
+func (*Addrs) frame() FrameType { return FrameAddrs }
+
+func (a *Addrs) append(dst []byte) []byte {
+	addrs := a.Addrs[:min(len(a.Addrs), maxAddrs)]
+	dst = binary.AppendUvarint(dst, uint64(len(addrs)))
+	for _, s := range addrs {
+		dst = appendBytes(dst, s)
+	}
+	return dst
+}
+
+// Problem says why something was refused.
+//
+//	code text | message bytes
+type Problem struct {
+	Code    sennit.Code
+	Message string
+}
+
+func (*Problem) frame() FrameType { return FrameProblem }
+func (p *Problem) append(dst []byte) []byte {
+	return appendBytes(appendBytes(dst, string(p.Code)), p.Message[:min(len(p.Message), maxProblem)])
+}
