@@ -1,6 +1,7 @@
 package hub_test
 
 import (
+	"context"
 	"fmt"
 	"sync"
 	"testing"
@@ -169,10 +170,15 @@ func BenchmarkSubscribe(b *testing.B) {
 }
 
 // BenchmarkWakeGoroutines is one event for so many goroutines that all sleep on
-// a channel of their own: the publisher's time for readying them.
+// a channel of their own: the publisher's time for readying them, alone and with
+// a helper.
 func BenchmarkWakeGoroutines(b *testing.B) {
-	for _, n := range []int{100, 10_000} {
-		b.Run(fmt.Sprintf("subs=%d", n), func(b *testing.B) {
+	for _, test := range []struct {
+		n      int
+		helped bool
+	}{{100, false}, {100, true}, {10_000, false}, {10_000, true}} {
+		n := test.n
+		b.Run(fmt.Sprintf("subs=%d,helped=%v", n, test.helped), func(b *testing.B) {
 			h := hub.New[*int](hub.Config{})
 			var asleep, ended sync.WaitGroup
 			asleep.Add(n)
@@ -195,6 +201,10 @@ func BenchmarkWakeGoroutines(b *testing.B) {
 					}
 				})
 			}
+			ctx, dismiss := context.WithCancel(b.Context())
+			if test.helped {
+				ended.Go(func() { h.Run(ctx) })
+			}
 			events := batch(1, "posts/1")
 			var publishing time.Duration
 			asleep.Wait()
@@ -206,6 +216,7 @@ func BenchmarkWakeGoroutines(b *testing.B) {
 				asleep.Wait()
 			}
 			close(stop)
+			dismiss()
 			ended.Wait()
 			b.ReportMetric(float64(publishing.Nanoseconds())/float64(b.N)/1e3, "us/publish")
 			b.ReportMetric(float64(publishing.Nanoseconds())/float64(b.N)/float64(n), "ns/wake")

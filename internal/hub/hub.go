@@ -4,7 +4,7 @@
 //
 // Owns: topics, which event concerns which topic, what is kept for whom, and
 // when a sleeping subscriber is woken.
-// Promises: the publisher takes no lock and waits for nobody. A subscriber gets
+// Promises: the publisher takes no lock and waits for nobody. Readers neither. A subscriber gets
 // every event published after it subscribed, once, in order of arrival, or
 // learns that it lagged. There is no goroutine and no channel per subscriber.
 // What every subscriber of a topic has taken is free to be collected.
@@ -25,7 +25,8 @@
 // that finds itself more than Ring events behind gives them up and reports that
 // it lagged. And the publisher looks through a topic's subscribers, all of them
 // once in Ring events, and cuts off who is that far behind: a reader that never
-// comes back holds on to at most 2 * Ring events of each of its topics.
+// comes back holds on to at most 2 * Ring events of each of its topics, and to
+// the rest of the batch that it stopped in.
 //
 // Topics hang in a trie, one level for the space and one for each component of
 // the path. See trie.go for how it is read while it changes, and sub.go for how
@@ -74,8 +75,8 @@ type Event[T any] struct {
 }
 
 // Topic selects events of one space. Path is in canonical form, and a component
-// "*" in it stands for any one component. A Path in any other form matches no
-// event.
+// "*" in it stands for any one component. A Path in any other form matches
+// nothing but deep deletes above it.
 //
 // A topic matches the events at its path, and, unless it is Exact, those under
 // it; the empty Path is the root, so with Exact unset the whole space. A deep
@@ -128,8 +129,9 @@ func New[T any](cfg Config) *Hub[T] {
 }
 
 // Publish hands out a batch of events, in order of N. When it returns, every
-// subscriber that matches can take them, and who slept was woken. A subscriber
-// sees all of the batch or nothing of it. The slice stays the caller's.
+// subscriber that matches can take them, and who slept was woken, or with
+// [Hub.Run] soon is. A subscriber finds all of the batch or nothing of it. The
+// slice stays the caller's.
 //
 // One goroutine at a time may call Publish. It never blocks. An event that
 // nobody watches allocates nothing.

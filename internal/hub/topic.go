@@ -76,7 +76,8 @@ type row[T any] struct {
 	taken  uint64                     // which seats have an owner; guarded by the hub's mu
 }
 
-// hall is up to 64 rows, and which of them to look at for sleepers.
+// hall is up to 64 rows, and which of them to look at for sleepers. A topic
+// keeps its halls, 17 KiB each, until its last subscriber leaves.
 type hall[T any] struct {
 	parked atomic.Uint64
 	rows   [64]atomic.Pointer[row[T]]

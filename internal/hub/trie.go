@@ -15,7 +15,7 @@ import (
 type node[T any] struct {
 	name   string // of a space its 32 bytes
 	parent *node[T]
-	any    atomic.Pointer[node[T]]  // the child for "*"
+	star   atomic.Pointer[node[T]]  // the child for "*"
 	kids   atomic.Pointer[kids[T]]  // the other children; nil if there are none
 	under  atomic.Pointer[topic[T]] // the topic of this path and all beneath it
 	exact  atomic.Pointer[topic[T]] // the topic of this path alone
@@ -146,8 +146,7 @@ func (n *node[T]) at(exact bool) *atomic.Pointer[topic[T]] {
 	return &n.under
 }
 
-// reach finds or makes the node of a topic. The caller holds mu. A new branch
-// is hung in only when it is complete, but that is a courtesy: it holds no topic yet.
+// reach finds or makes the node of a topic. The caller holds mu.
 func (h *Hub[T]) reach(t Topic) *node[T] {
 	n := h.child(h.root, string(t.Space[:]), false)
 	for rest, more := t.Path, t.Path != ""; more; {
@@ -160,10 +159,10 @@ func (h *Hub[T]) reach(t Topic) *node[T] {
 
 func (h *Hub[T]) child(n *node[T], name string, wild bool) *node[T] {
 	if wild {
-		c := n.any.Load()
+		c := n.star.Load()
 		if c == nil {
 			c = &node[T]{parent: n}
-			n.any.Store(c)
+			n.star.Store(c)
 		}
 		return c
 	}
@@ -179,10 +178,10 @@ func (h *Hub[T]) child(n *node[T], name string, wild bool) *node[T] {
 // prune removes a node, and those above it, that serve no topic any more. The
 // caller holds mu.
 func (h *Hub[T]) prune(n *node[T]) {
-	for n.parent != nil && n.count == 0 && n.any.Load() == nil && n.under.Load() == nil && n.exact.Load() == nil {
+	for n.parent != nil && n.count == 0 && n.star.Load() == nil && n.under.Load() == nil && n.exact.Load() == nil {
 		p := n.parent
-		if p.any.Load() == n {
-			p.any.Store(nil)
+		if p.star.Load() == n {
+			p.star.Store(nil)
 		} else {
 			p.drop(h.seed, n)
 		}
@@ -198,8 +197,8 @@ func (h *Hub[T]) match(e *Event[T]) {
 	}
 }
 
-// descend serves a node that matches the event's path up to rest. It goes no
-// deeper than the trie, and meets no more nodes than subscribers asked for.
+// descend serves a node that matches the event's path up to rest. However many
+// "*" there are, each node is met at most once.
 func (h *Hub[T]) descend(n *node[T], e *Event[T], rest string, more bool) {
 	for {
 		if !more {
@@ -220,7 +219,7 @@ func (h *Hub[T]) descend(n *node[T], e *Event[T], rest string, more bool) {
 		}
 		var c string
 		c, rest, more = strings.Cut(rest, "/")
-		if w := n.any.Load(); w != nil {
+		if w := n.star.Load(); w != nil {
 			h.descend(w, e, rest, more)
 		}
 		if n = n.find(h.seed, c); n == nil {
@@ -237,7 +236,7 @@ func (h *Hub[T]) below(n *node[T]) {
 	if t := n.under.Load(); t != nil {
 		h.give(t)
 	}
-	if w := n.any.Load(); w != nil {
+	if w := n.star.Load(); w != nil {
 		h.below(w)
 	}
 	if k := n.kids.Load(); k != nil {

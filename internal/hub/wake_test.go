@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
+	"time"
 	"weak"
 
 	"github.com/sennit/sennit"
@@ -212,5 +213,48 @@ func TestAClosedSubscriberIsGarbage(t *testing.T) {
 	h.Publish(one(1, "a"))
 	if s.woken[3].Load() != 0 || s.woken[4].Load() != 1 || s.woken[150].Load() != 0 || s.woken[199].Load() != 1 {
 		t.Error("the wrong ones were woken")
+	}
+}
+
+func TestAClosedSubscriberKeepsNoEvents(t *testing.T) {
+	h := hub.New[*[64]byte](hub.Config{})
+	stay := h.Subscribe(all(), nil)
+	defer stay.Close()
+	closed := h.Subscribe(all("a", "b"), nil)
+	publish := func() weak.Pointer[[64]byte] {
+		data := new([64]byte)
+		h.Publish([]hub.Event[*[64]byte]{{N: 1, Space: space(1), Path: "a", Data: data}})
+		stay.Take(nil, 10)
+		return weak.Make(data)
+	}
+	before := publish()
+	closed.Close()
+	after := publish()
+	runtime.GC()
+	if before.Value() != nil || after.Value() != nil {
+		t.Error("events live on")
+	}
+	runtime.KeepAlive(closed)
+}
+
+// TestCloseEndsAWaitThatJustBegins closes subscribers at the moment when they
+// fall asleep.
+func TestCloseEndsAWaitThatJustBegins(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	h := hub.New[int](hub.Config{})
+	topics := make([]hub.Topic, 20)
+	for i := range topics {
+		topics[i].Path = fmt.Sprint(i)
+	}
+	for range 5000 {
+		s := h.Subscribe(topics, nil)
+		done := make(chan error, 1)
+		go func() { done <- s.Wait(ctx) }()
+		runtime.Gosched()
+		s.Close()
+		if err := <-done; sennit.CodeOf(err) != sennit.Gone {
+			t.Fatalf("Wait: %v", err)
+		}
 	}
 }

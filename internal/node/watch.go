@@ -6,6 +6,7 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/sennit/sennit"
 
@@ -33,6 +34,8 @@ const followsTopic = "follows"
 // authorityTopic is where the hub tells that a space's authority changed.
 const authorityTopic = "authority"
 
+var errClosed = sennit.Errorf(sennit.Gone, "the watch is closed")
+
 // errReset says that what was sent is void: the watch starts over.
 var errReset = errors.New("the space was folded anew")
 
@@ -44,7 +47,11 @@ type watch struct {
 	b    *view
 	o    sennit.WatchOptions
 	pats []pattern
-	sub  *hub.Sub[*sennit.Update]
+
+	mu     sync.Mutex // guards what follows
+	busy   bool       // Next runs; it alone touches what comes after these
+	closed bool
+	sub    *hub.Sub[*sennit.Update]
 
 	view    *store.View // while there are sources
 	sources []source
@@ -162,11 +169,35 @@ func (w *watch) subscribe() {
 	if w.spans != nil {
 		topics = append(topics, hub.Topic{Path: followsTopic})
 	}
-	w.sub = w.b.n.hub.Subscribe(topics, nil)
+	sub := w.b.n.hub.Subscribe(topics, nil)
+	w.mu.Lock()
+	old := w.sub
+	w.sub = sub
+	if w.closed {
+		old = sub
+	}
+	w.mu.Unlock()
+	if old != nil {
+		old.Close()
+	}
 }
 
 // Next implements [sennit.Watch].
 func (w *watch) Next(ctx context.Context) ([]sennit.Update, error) {
+	w.mu.Lock()
+	closed := w.closed
+	w.busy = !closed
+	w.mu.Unlock()
+	if closed {
+		return nil, errClosed
+	}
+	defer func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if w.busy = false; w.closed {
+			w.free()
+		}
+	}()
 	for {
 		if err := w.b.n.gone(); err != nil {
 			return nil, err
@@ -382,7 +413,6 @@ func (w *watch) note(topic sennit.Path) error {
 // again goes on from the store, after the hub lost events or the patterns
 // changed: what changed under old patterns, all that is under fresh ones.
 func (w *watch) again(old, fresh []pattern) error {
-	w.sub.Close()
 	w.subscribe()
 	v, err := w.b.n.st.View()
 	if err != nil {
@@ -393,15 +423,25 @@ func (w *watch) again(old, fresh []pattern) error {
 	return nil
 }
 
-// Close implements [sennit.Watch].
+// Close implements [sennit.Watch]. If Next is running, it ends, and frees what
+// the watch holds.
 func (w *watch) Close() error {
-	w.sub.Close()
+	w.mu.Lock()
+	w.closed = true
+	sub := w.sub
+	if !w.busy {
+		w.free()
+	}
+	w.mu.Unlock()
+	sub.Close()
+	return nil
+}
+
+func (w *watch) free() {
 	if w.view != nil {
 		w.view.Release()
-		w.view = nil
 	}
-	w.sources = nil
-	return nil
+	w.view, w.sources, w.out = nil, nil, nil
 }
 
 // Subscribe calls wake when something arrives in a space, or, for the zero

