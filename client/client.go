@@ -43,10 +43,11 @@ type Client struct {
 }
 
 const (
-	dialTimeout = 10 * time.Second // to connect
-	maxJSON     = 16 << 20         // bytes of an answer in JSON
-	maxProblem  = 64 << 10         // bytes of an answer that says no
-	maxValue    = sennit.MaxCommit // bytes of a value
+	dialTimeout     = 10 * time.Second // to connect
+	continueTimeout = time.Second      // for a node to refuse a large body before it is sent
+	maxJSON         = 16 << 20         // bytes of an answer in JSON
+	maxProblem      = 64 << 10         // bytes of an answer that says no
+	maxValue        = sennit.MaxCommit // bytes of a value
 )
 
 // Dial checks that a node is there and takes the token. It fails with
@@ -61,7 +62,7 @@ func Dial(ctx context.Context, cfg Config) (*Client, error) {
 		DisableCompression:    true,
 		MaxIdleConnsPerHost:   64,
 		IdleConnTimeout:       time.Minute,
-		ExpectContinueTimeout: time.Second,
+		ExpectContinueTimeout: continueTimeout,
 		// No proxy: a node is called by its own address.
 	}
 	c := &Client{token: cfg.Token}
@@ -154,7 +155,7 @@ func (c *Client) do(ctx context.Context, method string, u url.URL, header http.H
 	if c.token != "" {
 		header["Authorization"] = []string{"Bearer " + c.token}
 	}
-	req := (&http.Request{Method: method, URL: &u, Header: header}).WithContext(ctx)
+	req := (&http.Request{Method: method, URL: &u, Header: header, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1}).WithContext(ctx)
 	if len(body) > 0 {
 		req.ContentLength = int64(len(body))
 		req.Body = io.NopCloser(bytes.NewReader(body))

@@ -1,6 +1,7 @@
 package client_test
 
 import (
+	"bufio"
 	"context"
 	"io"
 	"net"
@@ -9,7 +10,10 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/sennit/sennit"
 	"github.com/sennit/sennit/client"
@@ -274,4 +278,34 @@ func TestAWriteWithoutAnAnswerSaysSo(t *testing.T) {
 	if _, err := c.Get(t.Context(), sennit.Addr{Root: "me", Path: "a"}); sennit.CodeOf(err) != sennit.Unreachable || sennit.HintOf(err) != "" {
 		t.Errorf("a read without an answer: %v, hint %q", err, sennit.HintOf(err))
 	}
+}
+
+// TestLargeBodiesWaitToBeWanted has a node that refuses a large body by its
+// headers. The client must not have sent any of it: what is sent and not read
+// can tear the connection down before the refusal is seen.
+func TestLargeBodiesWaitToBeWanted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var wg sync.WaitGroup
+		c := client.New(func(context.Context) (net.Conn, error) {
+			near, far := net.Pipe()
+			wg.Go(func() {
+				defer far.Close()
+				r := bufio.NewReader(far)
+				if _, err := http.ReadRequest(r); err != nil {
+					t.Errorf("the request: %v", err)
+				}
+				far.SetReadDeadline(time.Now().Add(time.Second / 2))
+				if b, err := r.ReadByte(); err == nil {
+					t.Errorf("the body was sent, beginning with %q", b)
+				}
+				io.WriteString(far, "HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+			})
+			return near, nil
+		})
+		change := sennit.Change{Kind: sennit.KindPut, Path: "a", Value: sennit.Value{Data: make([]byte, sennit.MaxInline)}}
+		if _, err := c.Write(t.Context(), "me", []sennit.Change{change, change}); sennit.CodeOf(err) != sennit.TooLarge {
+			t.Errorf("a large body: %v", err)
+		}
+		wg.Wait()
+	})
 }

@@ -18,7 +18,7 @@ const Quiet = quiet
 func New(dial func(context.Context) (net.Conn, error)) *Client {
 	c := &Client{where: "the test"}
 	c.base.Scheme, c.base.Host = "http", "test"
-	c.http.Transport = &http.Transport{DisableKeepAlives: true,
+	c.http.Transport = &http.Transport{DisableKeepAlives: true, ExpectContinueTimeout: continueTimeout,
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return dial(ctx) }}
 	return c
 }

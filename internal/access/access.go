@@ -74,27 +74,6 @@ import (
 	"github.com/sennit/sennit/internal/wire"
 )
 
-// Bounds of a space's authority. MaxSize is part of validity: everybody
-// refuses a bigger commit. The others protect a node, and need an owner or a
-// holder of the grant right to be reached; beyond them two nodes may hold
-// different commits. Others than the owner can use up half of each, so that
-// the owner always has room.
-const (
-	MaxSize    = 128 << 10 // bytes of one authority commit's op bodies: a revocation with all its cuts fits
-	MaxCommits = 1 << 16   // authority commits
-	MaxRules   = 1 << 14   // grants
-	MaxBytes   = 64 << 20  // bytes of all op bodies
-	MaxWeight  = 64 << 20  // bytes of memory for ancestries; a plain history of MaxCommits takes a quarter
-)
-
-// Bounds of evidence. A principal whom a rule names by its space always finds
-// room beside the strangers whom only a rule for any or for a device lets in.
-const (
-	MaxStrangers = 1 << 14   // principals, beyond which only those that a rule names by their space are taken
-	MaxEvidence  = 128 << 20 // bytes of all evidence; strangers' at most half
-	MaxLineage   = 512       // key events of one principal, on all branches
-)
-
 // Commit is an authority commit whose id, signature, class and space were
 // checked, and whose ops are all here.
 type Commit struct {
@@ -130,19 +109,6 @@ type Authority struct {
 	used    usage // by all
 	foreign usage // by others than the owner
 	kept    int   // bytes of others' evidence
-}
-
-// usage counts what is bounded.
-type usage struct{ commits, rules, bytes, weight int }
-
-func (u usage) plus(v usage) usage {
-	return usage{u.commits + v.commits, u.rules + v.rules, u.bytes + v.bytes, u.weight + v.weight}
-}
-
-// within reports whether u takes at most 1/share of the bounds.
-func (u usage) within(share int) bool {
-	return u.commits <= MaxCommits/share && u.rules <= MaxRules/share &&
-		u.bytes <= MaxBytes/share && u.weight <= MaxWeight/share
 }
 
 // entry is a commit that is part of the authority. Its n is its place in the

@@ -45,12 +45,6 @@ type Court struct {
 	reach []reach
 }
 
-// reach is what a rule lets an author do, and where.
-type reach struct {
-	scope
-	may sennit.Rights
-}
-
 // Court is a court under these rules.
 func (a *Authority) Court() *Court { return &Court{a: a} }
 

@@ -236,9 +236,39 @@ func TestEvidenceIsKeptOnlyForWhomARuleNames(t *testing.T) {
 		{Inception: bob.inception, Events: events{{Type: wire.DeviceAdd, Name: "\x00"}}},
 	} {
 		next, out := named.With(nil, []access.Evidence{ev})
-		if next != named || len(out.Refused) != 1 || out.Refused[0].Reason != access.Malformed {
+		if next != named || len(out.Refused) != 1 || out.Refused[0].Reason != access.Malformed || out.Refused[0].Space != bob.space() {
 			t.Errorf("evidence %v is taken: %+v", ev.Events, out)
 		}
+	}
+}
+
+// When the device of somebody who gave rules is removed, others lose what it
+// gave them, and the outcome says that more must be judged again than the data
+// of that somebody.
+func TestRemovingADelegatesDeviceIsTold(t *testing.T) {
+	bob, cat := newPerson("bob"), newPerson("cat")
+	b1 := bob.add(0, nil, "bob/1")
+	b2 := bob.add(0, b1, "bob/2")
+	gone := bob.remove(0, b2, "bob/1")
+	a := genesis(t, grantOp(wire.Grant{Who: who("bob"), May: sennit.AllRights}))
+	a, _ = a.With([]access.Commit{{ID: id("b"), Author: principal("bob/1"), Heads: hashes("g0"),
+		Ops: []wire.Op{grantOp(wire.Grant{Who: who("cat"), Prefix: "a", May: sennit.Write})}}}, []access.Evidence{
+		{Inception: bob.inception, Events: events{b1}}, {Inception: cat.inception, Events: events{cat.add(0, nil, "cat/1")}},
+	})
+	c := claim("cat/1", "put", "a", "b")
+	if a.Judge(c) != access.Valid {
+		t.Fatal("what the delegate gave doesn't count")
+	}
+	for _, test := range []struct {
+		chain   events
+		rules   bool
+		verdict access.Verdict
+	}{{events{b1, b2}, false, access.Valid}, {events{b1, b2, gone}, true, access.Void}} {
+		next, out := a.With(nil, []access.Evidence{{Inception: bob.inception, Events: test.chain}})
+		if out.Rules != test.rules || !slices.Equal(out.Spaces, []sennit.Space{bob.space()}) || next.Judge(c) != test.verdict {
+			t.Errorf("%d events: outcome %+v, verdict %d", len(test.chain), out, next.Judge(c))
+		}
+		a = next
 	}
 }
 
@@ -254,15 +284,20 @@ func TestNothingOfWhatIsOfferedIsKept(t *testing.T) {
 	proof := access.Evidence{Inception: bob.inception, Events: events{ev}}
 	heads := hashes("g0")
 	au, _ := access.New(me.space()).With([]access.Commit{c}, []access.Evidence{proof})
-	digest, before := au.Digest(), au.Evidence()
-	encoded := before[1].Events[0].Bytes()
+	encode := func() (b []byte) {
+		for _, ev := range au.Evidence() {
+			b = append(append(b, ev.Inception.Bytes()...), ev.Events[0].Bytes()...)
+		}
+		return b
+	}
+	digest, before := au.Digest(), encode()
 	for _, op := range c.Ops {
 		clear(op.Body)
 	}
 	clear(ev.HPKE)
 	ev.Device, ev.Sigs[0], proof.Inception.Keys.Control[0] = sennit.Device{}, wire.KeySig{}, [32]byte{}
 	judge := access.Claim{Author: principal("bob/1"), Auth: heads, Kind: sennit.KindPut, Path: "a/b/c"}
-	if au.Digest() != digest || !bytes.Equal(au.Evidence()[1].Events[0].Bytes(), encoded) || au.Judge(judge) != access.Valid {
+	if au.Digest() != digest || !bytes.Equal(encode(), before) || au.Judge(judge) != access.Valid {
 		t.Fatal("the authority changed with what it was made from")
 	}
 	if _, err := keys.Evaluate(au.Evidence()[1].Inception, au.Evidence()[1].Events); err != nil {

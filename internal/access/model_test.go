@@ -384,12 +384,14 @@ func (h *history) draw(t *rapid.T) world {
 			members = append(members, c.ID)
 		}
 	}
-	for range 4 {
-		var auth []sennit.Hash
+	var auths [4][]sennit.Hash
+	for i := range auths {
 		for range rapid.IntRange(1, 3).Draw(t, "auths") {
-			auth = append(auth, id(fmt.Sprint("c", rapid.IntRange(0, n-1).Draw(t, "auth"))))
+			auths[i] = append(auths[i], id(fmt.Sprint("c", rapid.IntRange(0, n-1).Draw(t, "auth"))))
 		}
-		for _, author := range authors {
+	}
+	for _, author := range authors {
+		for _, auth := range auths {
 			for _, p := range paths {
 				for _, kind := range []sennit.Kind{sennit.KindPut, sennit.KindDel} {
 					w.claims = append(w.claims, access.Claim{Author: principal(author), Auth: auth, Kind: kind, Path: path(p), Deep: true})

@@ -1,6 +1,7 @@
 package access
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/sennit/sennit"
@@ -22,6 +23,13 @@ type rule struct {
 type scope struct {
 	pattern string // see pattern
 	head    int    // bytes of it before its first "*" or self, with the slash; all of it if it has none
+	self    bool   // self occurs in it
+}
+
+// reach is what a rule lets somebody do, and where.
+type reach struct {
+	scope
+	may sennit.Rights
 }
 
 // sealing is a bit beside the rights in what a rule gives: its seal counts.
@@ -64,11 +72,11 @@ func newScope(pattern string) scope {
 	at := 0
 	for c := range strings.SplitSeq(pattern, "/") {
 		if c == "*" || c == self {
-			return scope{pattern, at}
+			return scope{pattern, at, strings.Contains(pattern, self)}
 		}
 		at += len(c) + 1
 	}
-	return scope{pattern, len(pattern)}
+	return scope{pattern: pattern, head: len(pattern)}
 }
 
 // covers is cover with s as p. Most scopes are paths, and most patterns differ
@@ -164,7 +172,7 @@ func (a *Authority) each(st standing, f func(r *rule, may sennit.Rights)) {
 			if !st.ever {
 				may = a.gives(r)
 			}
-			if may &= mask; may != 0 && (st.proven || !strings.Contains(r.pattern, self)) {
+			if may &= mask; may != 0 && (st.proven || !r.self) {
 				f(r, may)
 			}
 		}
@@ -184,9 +192,23 @@ func (a *Authority) each(st standing, f func(r *rule, may sennit.Rights)) {
 	}
 }
 
-// given is what counts of a grant that somebody gave in a commit whose
-// ancestors are past.
-func (a *Authority) given(st standing, past *set, g *wire.Grant) sennit.Rights {
+// had is what somebody who isn't the owner could do when they knew what is in past.
+func (a *Authority) had(st standing, past *set) (have []reach) {
+	a.each(st, func(r *rule, may sennit.Rights) {
+		if past.has(r.in.n) {
+			have = append(have, reach{r.scope, may})
+		}
+	})
+	return have
+}
+
+// entitled reports whether one of these is a right to grant.
+func entitled(have []reach) bool {
+	return slices.ContainsFunc(have, func(r reach) bool { return r.may&sennit.Grant != 0 })
+}
+
+// given is what counts of a grant by somebody who had these rights.
+func (st standing) given(have []reach, g *wire.Grant) sennit.Rights {
 	var may, seal sennit.Rights
 	switch {
 	case st.liar:
@@ -195,14 +217,14 @@ func (a *Authority) given(st standing, past *set, g *wire.Grant) sennit.Rights {
 		may, seal = sennit.AllRights, sennit.Grant
 	default:
 		me, want := st.me(), pattern(g)
-		a.each(st, func(r *rule, rights sennit.Rights) {
-			if past.has(r.in.n) && r.covers(me, want) {
-				may |= rights
+		for _, r := range have {
+			if r.covers(me, want) {
+				may |= r.may
 			}
-			if past.has(r.in.n) && r.covers(me, string(g.Prefix)) {
-				seal |= rights
+			if g.Seal && r.covers(me, string(g.Prefix)) {
+				seal |= r.may
 			}
-		})
+		}
 	}
 	if may&sennit.Grant == 0 {
 		return 0

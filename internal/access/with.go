@@ -58,9 +58,11 @@ type Outcome struct {
 // It takes evidence of the owner and of whomever a rule names. It keeps no
 // reference to what it is given.
 //
-// A key event costs a signature check each time that its chain grows, so a
-// chain is best offered whole; the rest is linear in what is offered, but for
-// a table of subjects that is copied when there is a new rule.
+// A genuine or forged key event costs as many signature checks as its chain is
+// long, and a chain that is offered whole costs no more than its last event;
+// the rest is linear in what is offered, but for a table of subjects that is
+// copied when there is a new rule. Who offers things must pay for that
+// elsewhere.
 func (a *Authority) With(commits []Commit, evidence []Evidence) (*Authority, Outcome) {
 	next := *a
 	next.rules, next.seals = slices.Clip(a.rules), slices.Clip(a.seals) // whoever else starts from a appends elsewhere
@@ -118,13 +120,6 @@ type draft struct {
 type indexed struct {
 	index uint32
 	grant wire.Grant
-}
-
-// claimed is evidence that was offered.
-type claimed struct {
-	Evidence
-	done    bool
-	refusal Refusal
 }
 
 func refuse(reason Reason, code sennit.Code, format string, args ...any) Refusal {
@@ -201,105 +196,6 @@ func (d *draft) decode(space sennit.Space) error {
 	return nil
 }
 
-// hear takes in the owner's key events, and evidence of others that is due.
-func (s *step) hear(evidence []Evidence) {
-	owner := s.owner
-	for _, ev := range evidence {
-		c := &claimed{Evidence: ev}
-		space := ev.Inception.Space()
-		c.refusal.Space = space
-		s.heard = append(s.heard, c)
-		if slices.Contains(ev.Events, nil) {
-			c.done, c.refusal = true, refuse(Malformed, sennit.BadInput, "a key event is missing")
-		} else if space == s.space {
-			if l, err := s.owner.hear(ev); err != nil {
-				c.fail(err)
-			} else {
-				s.owner = l
-			}
-			c.done = true
-		} else {
-			s.claims[space] = append(s.claims[space], c)
-			for _, e := range ev.Events {
-				if e.Type == wire.DeviceAdd {
-					s.devices[e.Device] = append(s.devices[e.Device], space)
-				}
-			}
-		}
-	}
-	var inc *wire.Inception
-	var events []*wire.KeyEvent
-	for _, d := range s.drafts {
-		if events = append(events, d.events...); d.inc != nil {
-			inc = d.inc
-		}
-	}
-	if inc != nil || len(events) > 0 {
-		s.owner = s.owner.tell(inc, events)
-	}
-	if s.owner.digest != owner.digest {
-		s.out.Spaces = append(s.out.Spaces, s.space)
-	}
-	for _, c := range s.heard {
-		if !c.done {
-			s.prove(c.refusal.Space)
-		}
-	}
-}
-
-func (c *claimed) fail(err error) {
-	c.refusal.Reason, c.refusal.Err = Malformed, err
-	if sennit.CodeOf(err) == sennit.OverQuota {
-		c.refusal.Reason = Full
-	}
-}
-
-// prove takes the evidence about a space, if a rule names it by now.
-func (s *step) prove(space sennit.Space) {
-	l, known := s.others.get(sennit.Hash(space))
-	named := len(s.by[subject{wire.SubjectSpace, space}]) > 0
-	covered := known || named || len(s.by[subject{kind: wire.SubjectAny}]) > 0
-	for _, c := range s.claims[space] {
-		for _, e := range c.Events {
-			covered = covered || e.Type == wire.DeviceAdd && len(s.by[subject{wire.SubjectDevice, e.Device}]) > 0
-		}
-	}
-	if !covered {
-		return
-	}
-	if !known {
-		l = newLineage(space)
-	}
-	room := MaxEvidence
-	if !named {
-		room /= 2
-	}
-	was := l
-	for _, c := range s.claims[space] {
-		n, err := l.hear(c.Evidence)
-		c.done = true
-		switch {
-		case err != nil:
-			c.fail(err)
-		case n == l:
-		case !named && !known && s.others.n >= MaxStrangers, s.kept+n.bytes-l.bytes > room:
-			c.refusal.Reason = Full
-			c.refusal.Err = sennit.Errorf(sennit.OverQuota, "there is no room for the evidence of %v", space)
-		default:
-			s.kept += n.bytes - l.bytes
-			l = n
-		}
-	}
-	delete(s.claims, space)
-	if l == was {
-		return
-	}
-	s.others = s.others.put(sennit.Hash(space), l.digest, l)
-	s.out.Spaces = append(s.out.Spaces, space)
-	s.ready = append(s.ready, s.unproven[space]...)
-	delete(s.unproven, space)
-}
-
 // admit makes a commit part of the authority if its author was entitled to
 // write it. All that it names is here.
 func (s *step) admit(d *draft) {
@@ -309,15 +205,20 @@ func (s *step) admit(d *draft) {
 		past, near = past.union(e.past).add(e.n), e.past
 	}
 	st := s.standing(d.Author, true)
-	if !st.owner && (!s.entitled(st, past) || !st.proven && !d.Author.Space.IsZero()) {
-		st.proven = true
-		if !st.liar && !s.entitled(st, past) {
-			d.done, d.refusal = true, refuse(Unentitled, sennit.Denied,
-				"authority commit %v: its author %v has no right to grant", d.ID, d.Author.Space)
+	var have []reach
+	if !st.owner {
+		have = s.had(st, past)
+		if st.liar || !entitled(have) || !st.proven && !d.Author.Space.IsZero() {
+			proven := st
+			proven.proven = true
+			if !st.liar && !entitled(s.had(proven, past)) {
+				d.done, d.refusal = true, refuse(Unentitled, sennit.Denied,
+					"authority commit %v: its author %v has no right to grant", d.ID, d.Author.Space)
+				return
+			}
+			s.unproven[d.Author.Space] = append(s.unproven[d.Author.Space], d)
 			return
 		}
-		s.unproven[d.Author.Space] = append(s.unproven[d.Author.Space], d)
-		return
 	}
 	d.done = true
 	cost := usage{1, len(d.grants), d.bytes, past.beyond(near)}
@@ -343,7 +244,7 @@ func (s *step) admit(d *draft) {
 	for _, g := range d.grants {
 		s.rule(&rule{
 			id: wire.OpRef{Commit: d.ID, Index: g.index}, n: len(s.rules), in: e, author: d.Author,
-			grant: g.grant, scope: newScope(pattern(&g.grant)), may: s.given(st, past, &g.grant),
+			grant: g.grant, scope: newScope(pattern(&g.grant)), may: st.given(have, &g.grant),
 		})
 	}
 	for _, w := range s.waiting[d.ID] {
@@ -354,60 +255,7 @@ func (s *step) admit(d *draft) {
 	delete(s.waiting, d.ID)
 }
 
-// entitled reports whether somebody had the right to grant anything.
-func (s *step) entitled(st standing, past *set) (yes bool) {
-	s.each(st, func(r *rule, may sennit.Rights) {
-		yes = yes || may&sennit.Grant != 0 && past.has(r.in.n)
-	})
-	return yes
-}
-
-// room reports whether a commit fits, and counts it. Others than the owner
-// have half of each bound to themselves, but what a commit of the owner's
-// names must come in whoever wrote it: otherwise a node whose half was filled
-// in another order could never take the owner's commit.
-func (s *step) room(d *draft, st standing, cost usage) bool {
-	used, foreign := s.used.plus(cost), s.foreign
-	if !st.owner {
-		if foreign = foreign.plus(cost); !foreign.within(2) {
-			if s.pulled == nil {
-				s.pull()
-			}
-			if !s.pulled[d.ID] {
-				return false
-			}
-		}
-	}
-	if !used.within(1) {
-		return false
-	}
-	s.used, s.foreign = used, foreign
-	return true
-}
-
-// pull collects what the owner's commits among those offered descend from.
-func (s *step) pull() {
-	s.pulled = make(map[sennit.Hash]bool)
-	byID := make(map[sennit.Hash]*draft)
-	var todo []*draft
-	for _, d := range s.drafts {
-		byID[d.ID] = d
-		if s.standing(d.Author, true).owner {
-			todo = append(todo, d)
-		}
-	}
-	for len(todo) > 0 {
-		d := todo[len(todo)-1]
-		todo = todo[:len(todo)-1]
-		for _, h := range d.Heads {
-			if next := byID[h]; next != nil && !s.pulled[h] {
-				s.pulled[h] = true
-				todo = append(todo, next)
-			}
-		}
-	}
-}
-
+// rule adds a rule, and the evidence that it makes due.
 func (s *step) rule(r *rule) {
 	s.rules = append(s.rules, r)
 	if r.may&sealing != 0 {
@@ -458,10 +306,14 @@ func (s *step) weigh() {
 		return
 	}
 	s.live = make([]sennit.Rights, len(s.rules))
-	for i, r := range s.rules {
-		if r.may != 0 { // what r leans on comes before r
-			s.live[i] = s.given(s.standing(r.author, false), r.in.past, &r.grant)
+	var st standing
+	var have []reach
+	for i, r := range s.rules { // what r leans on comes before r
+		if i == 0 || s.rules[i-1].in != r.in {
+			st = s.standing(r.author, false)
+			have = s.had(st, r.in.past)
 		}
+		s.live[i] = st.given(have, &r.grant)
 	}
 }
 

@@ -134,7 +134,9 @@ func New[T any](cfg Config) *Hub[T] {
 // slice stays the caller's.
 //
 // One goroutine at a time may call Publish. It never blocks. An event that
-// nobody watches allocates nothing.
+// nobody watches costs about 50 ns and allocates nothing; one that is watched,
+// 0.1 to 0.4 us and, if it comes alone, a page and one link for each topic. A deep
+// delete takes about 1 us for each topic under it.
 func (h *Hub[T]) Publish(events []Event[T]) {
 	for h.at = range events {
 		h.match(&events[h.at])

@@ -225,7 +225,7 @@ func heap() int {
 }
 
 func TestASubscriberCostsLessThanAKilobyte(t *testing.T) {
-	const n = 50_000
+	const n = 20_000
 	paths := make([]string, n)
 	events := make([]hub.Event[int], n)
 	for i := range paths {
@@ -287,7 +287,7 @@ func TestClosedSubscriptionsLeaveNothing(t *testing.T) {
 	}
 	cycle(10)
 	before := heap()
-	cycle(20_000)
+	cycle(10_000)
 	crowd(1000)
 	h.Publish(one(2, "shared"))
 	if grown := heap() - before; grown > 100_000 {

@@ -196,6 +196,22 @@ func (s *Sub[T]) pending() bool {
 // take is Take without falling asleep.
 func (s *Sub[T]) take(dst []Event[T], max int) ([]Event[T], bool) {
 	done := s.hub.done.Load()
+	ok := s.gather(done)
+	switch {
+	case !ok:
+		s.restart()
+	case len(s.heads) == 1:
+		dst = s.heads[0].drain(dst, max, done)
+	case len(s.heads) > 1:
+		dst = s.merge(dst, max, done)
+	}
+	clear(s.heads) // they must not keep events alive
+	return dst, !ok
+}
+
+// gather sets heads to the seats at which there is something. It fails if
+// anything was lost at any.
+func (s *Sub[T]) gather(done uint64) (ok bool) {
 	s.heads = s.heads[:0]
 	for i := range s.seats {
 		seat := &s.seats[i]
@@ -204,21 +220,11 @@ func (s *Sub[T]) take(dst []Event[T], max int) ([]Event[T], bool) {
 			continue
 		}
 		if l == nil || seat.topic.tail.Load().pos-l.pos-uint64(seat.off) > s.hub.ring {
-			s.restart()
-			return dst, true
+			return false
 		}
 		s.heads = append(s.heads, head[T]{seat, l, seat.off})
 	}
-	switch len(s.heads) {
-	case 0:
-		return dst, false
-	case 1:
-		dst = s.heads[0].drain(dst, max, done)
-	default:
-		dst = s.merge(dst, max, done)
-	}
-	clear(s.heads) // they must not keep events alive
-	return dst, false
+	return true
 }
 
 // ready reports whether there are events in the link that may be taken.

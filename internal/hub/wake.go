@@ -27,7 +27,7 @@ func (h *Hub[T]) Run(ctx context.Context) error {
 			// What is left over after this was sent later than the helper was
 			// signed off, and then its sender sees that.
 			h.helpers.Add(-1)
-			h.clear()
+			h.wakeRest()
 			return nil
 		}
 	}
@@ -47,15 +47,15 @@ func (h *Hub[T]) rouse() {
 	case h.rest <- left:
 		h.touched = nil
 		if h.helpers.Load() == 0 {
-			h.clear()
+			h.wakeRest()
 		}
 	default:
 		rouse(left, math.MaxInt)
 	}
 }
 
-// clear does what is left to helpers.
-func (h *Hub[T]) clear() {
+// wakeRest does what is left to helpers.
+func (h *Hub[T]) wakeRest() {
 	for {
 		select {
 		case topics := <-h.rest:

@@ -21,21 +21,20 @@ type before struct {
 	quiet      bool // what it brings is not told: its watches start over
 }
 
-// data stores a data commit and merges what of it is valid. had is what was
-// stored of it already, nil if nothing was.
-func (t *txn) data(sp *space, ls *logState, c, had *commit.Commit, own bool) error {
+// data stores a data commit and merges what of it is valid.
+func (t *txn) data(sp *space, f arriving, own bool) error {
 	var was before
-	if had != nil {
+	if f.had != nil {
 		var err error
-		if was.Wait, was.waits, err = t.b.WaitOf(sp.num, ls.Num, c.Seq); err != nil {
+		if was.Wait, was.waits, err = t.b.WaitOf(sp.num, f.ls.Num, f.Seq); err != nil {
 			return err
 		}
 		// If ops came that were missing, it arrives again.
-		was.arrived = c.Ops() == had.Ops() && (was.Arrived || !was.waits && had.Ops() > 0)
+		was.arrived = f.Ops() == f.had.Ops() && (was.Arrived || !was.waits && f.had.Ops() > 0)
 	}
 	t.keep(sp)
-	size := t.put(ls, c)
-	return t.merge(sp, ls, c, size, was, own)
+	size := t.put(f.ls, f.Commit)
+	return t.merge(sp, f.ls, f.Commit, size, was, own)
 }
 
 // merge judges a commit's ops and merges the valid ones into the index. A

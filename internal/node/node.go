@@ -87,7 +87,7 @@ func New(c Config) (*Node, error) {
 		c.Full = func() error { return nil }
 	}
 	n := &Node{
-		cfg: c, st: c.Store, hub: hub.New[*sennit.Update](hub.Config{}), self: c.Identity.Principal(),
+		cfg: c, st: c.Store, hub: hub.New[*sennit.Update](hub.Config{Ring: 2 * sennit.MaxOps}), self: c.Identity.Principal(),
 		wake: make(chan struct{}, 1), room: make(chan struct{}),
 		own: map[ownLog]*logState{}, logs: map[uint32]*logState{},
 	}
@@ -180,6 +180,11 @@ func (n *Node) Self() sennit.Principal { return n.self }
 // Run commits what is written until the context ends, then notes a clean stop.
 // It returns early if the disk fails: nothing more can be promised then.
 func (n *Node) Run(ctx context.Context) error {
+	var wakers sync.WaitGroup
+	defer wakers.Wait()
+	hctx, stopWaking := context.WithCancel(ctx)
+	defer stopWaking()
+	wakers.Go(func() { n.hub.Run(hctx) })
 	held := time.NewTimer(time.Hour)
 	defer held.Stop()
 	for {

@@ -130,10 +130,10 @@ func claim(author sennit.Principal, log sennit.Hash, seq uint64, id sennit.Hash,
 }
 
 // authority is authority commits as package access wants them.
-func (ls *logState) authority(commits []*commit.Commit) []access.Commit {
-	all := make([]access.Commit, len(commits))
-	for i, c := range commits {
-		all[i] = access.Commit{ID: c.ID, Log: c.Log, Seq: c.Seq, Author: ls.author, Heads: c.Auth, Ops: c.Parts[0].Ops}
+func authority(fresh []arriving) []access.Commit {
+	all := make([]access.Commit, len(fresh))
+	for i, f := range fresh {
+		all[i] = access.Commit{ID: f.ID, Log: f.Log, Seq: f.Seq, Author: f.ls.author, Heads: f.Auth, Ops: f.Parts[0].Ops}
 	}
 	return all
 }

@@ -77,7 +77,7 @@ func (t *txn) mustRead(reqs []*request) (bool, error) {
 			}
 			have = ls.peaks
 		}
-		if !same(&have, &r.run.before) {
+		if !same(&have, &r.run.before) || t.n.st.Forked(r.run.id) {
 			return true, nil
 		}
 		logs[r.run.id] = r.run.after
@@ -152,7 +152,7 @@ func (t *txn) take(sp *space, run *checkedRun) (added int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	fresh, had, err := t.missing(ls, run)
+	fresh, shared, err := t.missing(ls, run)
 	if err != nil || len(fresh) == 0 {
 		return 0, err
 	}
@@ -166,19 +166,22 @@ func (t *txn) take(sp *space, run *checkedRun) (added int, err error) {
 		t.n.logs[ls.Num] = ls
 	}
 	if run.rec.Class == wire.Authority {
-		err = t.authority(sp, ls, fresh)
+		err = t.authority(sp, fresh)
 	}
-	for i, c := range fresh {
+	for _, f := range fresh {
 		if run.rec.Class == wire.Data && err == nil {
-			err = t.data(sp, ls, c, had[i], false)
+			err = t.data(sp, f, false)
 		}
-		added += c.Ops()
-		if had[i] != nil {
-			added -= had[i].Ops()
+		added += f.Ops()
+		if f.had != nil {
+			added -= f.had.Ops()
 		}
 	}
 	if err != nil {
 		return 0, err
+	}
+	for _, c := range shared {
+		t.b.PutNode(ls.Num, commit.Place{Index: c.Seq - 1}, commit.Leaf(c.ID[:]))
 	}
 	t.grow(ls, run.after, run.nodes)
 	if at := (ownLog{sp.id, run.rec.Class}); t.n.own[at] != nil && t.n.own[at].ID == run.id {
@@ -187,6 +190,13 @@ func (t *txn) take(sp *space, run *checkedRun) (added int, err error) {
 		delete(t.n.own, at)
 	}
 	return added, nil
+}
+
+// arriving is a commit that brings something.
+type arriving struct {
+	*commit.Commit
+	ls  *logState
+	had *commit.Commit // what is here of it, nil if nothing is
 }
 
 // unstored is the number of a log that has none yet.
@@ -246,46 +256,70 @@ func (t *txn) continues(ls *logState, run *checkedRun) (bool, error) {
 	return true, nil
 }
 
-// missing picks the commits of a run that bring something that isn't stored,
-// and what is stored of each. Where ops are, and others come, it puts them
-// together.
-func (t *txn) missing(ls *logState, run *checkedRun) (fresh, had []*commit.Commit, err error) {
-	for _, c := range run.commits {
-		var have *commit.Commit
-		if c.Seq <= ls.peaks.Size && ls.Num != unstored {
-			if have, err = stored(t.b, ls.Log, c.Seq); err != nil {
+// missing picks the commits of a run that bring something that isn't stored.
+// Where ops are here, and others come, it puts them together. shared are those
+// that branches of the log have in common and that are stored with another one.
+func (t *txn) missing(ls *logState, run *checkedRun) (fresh []arriving, shared []*commit.Commit, err error) {
+	fresh = make([]arriving, 0, len(run.commits))
+	branches := []*logState{ls}
+	if t.forked || t.n.st.Forked(run.id) || ls.Num == unstored && t.n.st.Log(run.id) != nil {
+		for _, l := range t.b.Branches(run.id) {
+			other, err := t.n.logState(t.loaded, l)
+			if err != nil {
 				return nil, nil, err
 			}
+			if other != ls {
+				branches = append(branches, other)
+			}
 		}
-		if have != nil {
-			all, more, err := commit.Union(have, c)
+	}
+	for _, c := range run.commits {
+		f := arriving{Commit: c, ls: ls}
+		for _, at := range branches {
+			if c.Seq > at.peaks.Size || at.Num == unstored {
+				continue
+			}
+			have, err := stored(t.b, at.Log, c.Seq)
+			if err != nil {
+				return nil, nil, err
+			}
+			if have != nil && have.ID == c.ID {
+				f.ls, f.had = at, have
+				break
+			}
+		}
+		if f.ls != ls {
+			shared = append(shared, c)
+		}
+		if f.had != nil {
+			all, more, err := commit.Union(f.had, c)
 			if err != nil {
 				return nil, nil, err
 			}
 			if !more {
 				continue
 			}
-			c = all
+			f.Commit = all
 		}
-		fresh, had = append(fresh, c), append(had, have)
+		fresh = append(fresh, f)
 	}
-	return fresh, had, nil
+	return fresh, shared, nil
 }
 
 // refuse says why none of the commits of a run can be taken. It is asked
 // before the first is stored.
-func (t *txn) refuse(sp *space, ls *logState, commits []*commit.Commit) error {
+func (t *txn) refuse(sp *space, ls *logState, fresh []arriving) error {
 	if ls.Rec.Class == wire.Authority {
-		_, out := sp.rules.With(ls.authority(commits), nil)
+		_, out := sp.rules.With(authority(fresh), nil)
 		return refusal(out)
 	}
 	size := 0
-	for _, c := range commits {
-		void := t.ahead(c)
+	for _, f := range fresh {
+		void := t.ahead(f.Commit)
 		bytes := 0
-		c.Each(func(_ uint32, op *wire.Op) {
+		f.Each(func(_ uint32, op *wire.Op) {
 			bytes += len(op.Bytes())
-			void = void || !ls.valid(sp.rules, c, op)
+			void = void || !ls.valid(sp.rules, f.Commit, op)
 		})
 		if void {
 			size += bytes
@@ -334,17 +368,17 @@ func (t *txn) put(ls *logState, c *commit.Commit) (size int) {
 	return size
 }
 
-// authority stores authority commits of one log and puts in force what they
-// say, or says why they don't count.
-func (t *txn) authority(sp *space, ls *logState, commits []*commit.Commit) error {
-	next, out := sp.rules.With(ls.authority(commits), nil)
+// authority stores authority commits and puts in force what they say, or says
+// why they don't count.
+func (t *txn) authority(sp *space, fresh []arriving) error {
+	next, out := sp.rules.With(authority(fresh), nil)
 	if err := refusal(out); err != nil {
 		return err
 	}
 	t.keep(sp)
-	for _, c := range commits {
-		t.put(ls, c)
-		t.arrive(sp, ls, c.Seq, nil)
+	for _, f := range fresh {
+		t.put(f.ls, f.Commit)
+		t.arrive(sp, f.ls, f.Seq, nil)
 	}
 	if err := t.enforce(sp, next, out); err != nil {
 		return err

@@ -118,7 +118,9 @@ func (b *view) Watch(_ context.Context, patterns []sennit.Pattern, o sennit.Watc
 	case since == sennit.Cursor{}:
 		w.sources = w.snapshot(w.pats)
 	case since.Epoch == epoch && since.N <= v.N:
-		w.base = since.N
+		// There is no snapshot to be complete: what follows are changes.
+		w.base, w.live = since.N, true
+		w.out = []sennit.Update{{Kind: sennit.Live, Cursor: since}}
 		w.sources = w.changes(w.pats, since.N)
 	default:
 		w.reset()
@@ -237,8 +239,8 @@ func (w *watch) fill() error {
 	if w.view != nil {
 		w.view.Release()
 		w.view = nil
-		if k := len(w.out); k > 0 && w.live {
-			w.out[k-1].Cursor = w.cursor(w.at)
+		if k := len(w.out); k > 0 && w.live && !w.o.Tail {
+			w.out[k-1].Cursor = w.cursor(w.at) // who has all of the present state has all up to here
 		}
 	}
 	if !w.live {

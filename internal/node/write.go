@@ -185,9 +185,9 @@ func (t *txn) own(reqs []*request, results []result) (*commit.Commit, error) {
 		return nil, err
 	}
 	if first.class == wire.Authority {
-		err = t.authority(sp, ls, []*commit.Commit{c})
+		err = t.authority(sp, []arriving{{c, ls, nil}})
 	} else {
-		err = t.data(sp, ls, c, nil, true)
+		err = t.data(sp, arriving{c, ls, nil}, true)
 	}
 	if err != nil {
 		return nil, err

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"os"
-	"sync"
 	"sync/atomic"
 
 	"github.com/libp2p/go-libp2p/core/network"
@@ -25,15 +24,16 @@ const resetByUser network.StreamErrorCode = 1
 // the other methods.
 //
 // A Conn works until its first error: when a call of Send or Recv fails, both
-// directions are over, and every later call fails with the same error. There
-// are three exceptions, which change nothing: a message that is too long, a
-// context that had ended before the call, a call while another is under way.
-// And after the peer has closed its end, what is still under way can be
-// received; then Recv fails with an error that wraps [io.EOF].
+// directions are over, and every later call fails with the same error. Three
+// errors change nothing: a message that is too long, a context that had ended
+// before the call, a call while another is under way. And when the peer has
+// closed its end, what is still under way can be received; then Recv fails
+// with an error that wraps [io.EOF].
 //
-// When the peer does not receive, Send waits: at most a flow-control window
-// (0.5 to 16 MiB, by the speed of the connection) is under way. A peer that
-// vanishes is noticed after 30 seconds.
+// When the peer does not receive, Send waits: at most a flow-control window is
+// under way. It begins with 256 KiB (TCP) or 512 KiB (QUIC), and grows to at
+// most 16 MiB while the peer keeps up. A peer that vanishes without a word is
+// noticed within a minute.
 //
 // Errors: [sennit.Gone] when one side has closed or reset the stream,
 // [sennit.Unreachable] when the connection broke, [sennit.BadInput] and
@@ -43,7 +43,7 @@ const resetByUser network.StreamErrorCode = 1
 type Conn struct {
 	s      network.Stream
 	remote ID
-	free   func() // tells the host that it's over; more than once does no harm
+	free   func() // tells the host; called once, by whoever sets over
 
 	in, out            atomic.Uint64
 	sending, receiving atomic.Bool
@@ -53,7 +53,7 @@ type Conn struct {
 }
 
 func newConn(s network.Stream, remote ID, free func()) *Conn {
-	c := &Conn{s: s, remote: remote, free: sync.OnceFunc(free)}
+	c := &Conn{s: s, remote: remote, free: free}
 	c.w = newFrameWriter(counter{s.Write, &c.out}, s.Scope())
 	c.r = newFrameReader(counter{s.Read, &c.in}, s.Scope())
 	return c
@@ -209,7 +209,6 @@ func timedOut(err error) bool {
 func (c *Conn) Close() error {
 	err := sennit.Errorf(sennit.Gone, "the stream to %s was closed here", c.remote)
 	if !c.over.CompareAndSwap(nil, &err) {
-		c.free()
 		return nil
 	}
 	defer c.free()

@@ -7,8 +7,10 @@ import (
 	"errors"
 	"io"
 	"runtime"
+	"slices"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/network"
@@ -156,6 +158,47 @@ func TestCancelRecv(t *testing.T) {
 			wantCode(t, err, sennit.Timeout, "deadline exceeded")
 		})
 	}
+}
+
+// The deadline by which a context interrupts a call must not hit the next one.
+func TestGuard(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		proceed := make(chan struct{})
+		var mu sync.Mutex
+		var set []string
+		release := peer.Guard(ctx, func(d time.Time) error {
+			if d.IsZero() {
+				mu.Lock()
+				defer mu.Unlock()
+				set = append(set, "none")
+				return nil
+			}
+			<-proceed
+			mu.Lock()
+			defer mu.Unlock()
+			set = append(set, "past")
+			return nil
+		})
+		cancel()
+		synctest.Wait() // the deadline is just being set
+		go release()
+		synctest.Wait()
+		close(proceed)
+		synctest.Wait()
+		if want := []string{"past", "none"}; !slices.Equal(set, want) {
+			t.Errorf("the deadlines set were %v, want %v", set, want)
+		}
+
+		set = nil
+		ctx, cancel = context.WithCancel(t.Context())
+		peer.Guard(ctx, func(time.Time) error { set = append(set, "any"); return nil })()
+		cancel()
+		synctest.Wait()
+		if len(set) > 0 {
+			t.Errorf("%v after the call", set)
+		}
+	})
 }
 
 // A context may end in the very moment in which a message arrives. Whatever
@@ -375,7 +418,7 @@ func TestClose(t *testing.T) {
 			for err == nil {
 				_, err = s.Recv(ctx)
 			}
-			wantCode(t, err, sennit.Gone, "")
+			wantCode(t, err, sennit.Gone, "the peer has ended the stream") // and not: within a message
 		})
 		t.Run("reset, "+tt.name, func(t *testing.T) {
 			c, s, _, _ := pair(t, tt.listen)

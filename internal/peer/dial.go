@@ -38,12 +38,15 @@ func (h *Host) Dial(ctx context.Context, id ID, addrs []string, proto string) (*
 	if id == h.id {
 		return nil, sennit.Errorf(sennit.BadInput, "can't dial %s: that is this node", id)
 	}
-	old := h.connected(id.Peer())
+	old, patience := h.connected(id.Peer()), agreeTimeout
+	if old {
+		patience = oldTimeout
+	}
 	conn, err := h.connect(ctx, id, addrs)
 	if err != nil {
 		return nil, err
 	}
-	s, err := open(ctx, conn, proto)
+	s, err := open(ctx, conn, proto, patience)
 	if err != nil && old && sennit.CodeOf(err) == sennit.Unreachable {
 		// The peer may have gone without a word, and the connection be a
 		// corpse that was not found yet.
@@ -51,7 +54,7 @@ func (h *Host) Dial(ctx context.Context, id ID, addrs []string, proto string) (*
 		if conn, err = h.connect(ctx, id, addrs); err != nil {
 			return nil, err
 		}
-		s, err = open(ctx, conn, proto)
+		s, err = open(ctx, conn, proto, agreeTimeout)
 	}
 	if err != nil {
 		return nil, sennit.Errorf(sennit.CodeOf(err), "opening %s to %s: %w", proto, id, err)
@@ -109,8 +112,8 @@ func (h *Host) targets(id ID, addrs []string) (good []multiaddr.Multiaddr, refus
 // protocol. libp2p's host would first wait until the peer has identified
 // itself, which costs a round trip, and then assume that it serves what it
 // once said it did.
-func open(ctx context.Context, conn network.Conn, proto string) (network.Stream, error) {
-	wait, cancel := context.WithTimeout(ctx, agreeTimeout)
+func open(ctx context.Context, conn network.Conn, proto string, patience time.Duration) (network.Stream, error) {
+	wait, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	s, err := conn.NewStream(wait)
 	if err == nil {
@@ -136,7 +139,7 @@ func open(ctx context.Context, conn network.Conn, proto string) (network.Stream,
 	case errors.Is(err, network.ErrResourceLimitExceeded):
 		return nil, sennit.Errorf(sennit.OverQuota, "there are too many streams: %w", err)
 	case wait.Err() != nil:
-		return nil, sennit.Errorf(sennit.Unreachable, "the peer didn't answer for %v", agreeTimeout)
+		return nil, sennit.Errorf(sennit.Unreachable, "the peer didn't answer for %v", patience)
 	}
 	return nil, sennit.Errorf(sennit.Unreachable, "the connection failed: %w", err)
 }

@@ -48,6 +48,8 @@ func (g *Gauge) Pays(n, part, size int, took time.Duration) bool {
 }
 func (g *Gauge) Wrote(n int, took time.Duration) { g.wrote(n, took) }
 
+func Guard(ctx context.Context, set func(time.Time) error) func() { return guard(ctx, set) }
+
 func Question() ([]byte, error) { return question() }
 func Answer(instance string, addrs []string, ttl time.Duration) ([]byte, error) {
 	return answer(instance, addrs, ttl)
@@ -107,11 +109,21 @@ func (h *Host) Told(ctx context.Context, id ID) (told Told) {
 	return told
 }
 
+// InUse counts the Conns that the host believes to be in use.
+func (h *Host) InUse() (n int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, one := range h.open {
+		n += one.dialled + one.served
+	}
+	return n + len(h.open)
+}
+
 // Raw opens a stream below the framing.
 func (h *Host) Raw(ctx context.Context, id ID, addrs []string, proto string) (network.Stream, error) {
 	c, err := h.connect(ctx, id, addrs)
 	if err != nil {
 		return nil, err
 	}
-	return open(ctx, c, proto)
+	return open(ctx, c, proto, agreeTimeout)
 }

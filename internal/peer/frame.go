@@ -41,9 +41,9 @@ const (
 )
 
 const (
-	// window is how far back the compressor looks. With the largest it would
-	// take 400 KB more memory, and save next to nothing on what was tried.
-	window = 128 << 10
+	// window is how far back the compressor looks. Twice as much would shrink
+	// source code by 2.5 % more, and cost the two sides 320 KB more together.
+	window = 64 << 10
 	// maxWindow is the largest window that a peer may ask for.
 	maxWindow = 512 << 10
 	// What a compressor and, with the largest window, a decompressor cost, in

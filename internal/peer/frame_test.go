@@ -213,10 +213,10 @@ func TestHostileFrames(t *testing.T) {
 	}
 
 	t.Run("a surplus in a block", func(t *testing.T) {
-		// One zstd block that gives 1,000 bytes, declared as 600: the surplus
-		// stays in the decompressor and must not turn up in the next message.
-		in := packed(2, 600, compressed(nil, prose(1000)))
-		in = append(in, packed(1, 300, []byte{1})...)
+		// A block that gives 1,000 bytes, declared as 600. What is over stays in
+		// the decompressor, and with the next block would make a message.
+		one, both := compressed(nil, prose(1000)), compressed(nil, prose(1000), prose(200))
+		in := append(packed(2, 600, one), packed(1, 600, both[len(one):])...)
 		r := peer.NewFrameReader(bytes.NewReader(in), rich())
 		if _, err := r.Read(); err != nil {
 			t.Fatal(err)

@@ -289,7 +289,10 @@ func (h *Host) serve(ctx context.Context, serving *sync.WaitGroup, s network.Str
 		return
 	}
 	defer serving.Done()
-	c := newConn(s, id, func() { h.release(id, inUse{served: 1}) })
+	// The place is taken until the handler returns, whatever becomes of the
+	// stream: a peer that resets streams gets no more handlers to work for it.
+	defer h.release(id, inUse{served: 1})
+	c := newConn(s, id, func() {})
 	defer c.Close()
 	handle(ctx, c)
 }

@@ -219,6 +219,28 @@ func TestNeighbours(t *testing.T) {
 	})
 }
 
+func TestTooManyNeighbours(t *testing.T) {
+	n, now := peer.NewNeighbours(idOf(key(0))), time.Unix(1e9, 0)
+	see := func(i byte, ttl time.Duration) bool {
+		return n.Note(now, peer.Sighting{ID: idOf(key(i)), Addrs: []string{"a"}, TTL: ttl})
+	}
+	for i := range byte(peer.MaxNeighbours) {
+		if !see(1+i, time.Minute) {
+			t.Fatalf("neighbour %d is no news", i)
+		}
+	}
+	if see(200, time.Minute) || len(n.All()) != peer.MaxNeighbours {
+		t.Errorf("there are %d neighbours", len(n.All()))
+	}
+	if !see(1, 0) || !see(200, time.Minute) || see(201, time.Minute) {
+		t.Error("a place that becomes free is not given to one newcomer")
+	}
+	now = now.Add(2 * time.Minute)
+	if !n.Forget(now) || !see(201, time.Minute) {
+		t.Error("those who fell silent keep their places")
+	}
+}
+
 // Two hosts of one machine find each other, one can dial the other knowing
 // only its name, and it notices when the other leaves.
 func TestLAN(t *testing.T) {

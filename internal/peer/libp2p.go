@@ -5,6 +5,7 @@ import (
 	"crypto/hkdf"
 	"crypto/sha256"
 	"net"
+	"slices"
 
 	"github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/libp2p/go-libp2p/core/network"
@@ -175,22 +176,13 @@ func newQUIC(key crypto.PrivKey, manager network.ResourceManager) (*quicreuse.Co
 		quicreuse.VerifySourceAddress(func(a net.Addr) bool { return manager.VerifySourceAddress(a) }))
 }
 
-// usable leaves of the addresses that a host listens on those that others can
-// dial: no unspecified and no link-local ones, and loopback only when that is
-// all there is.
+// usable leaves of the addresses that libp2p would tell others (those of all
+// interfaces, but no link-local ones) those that are of use to them: loopback
+// only when that is all there is.
 func usable(addrs []multiaddr.Multiaddr) []multiaddr.Multiaddr {
-	var out, loopback []multiaddr.Multiaddr
-	for _, a := range addrs {
-		switch {
-		case manet.IsIPUnspecified(a) || manet.IsIP6LinkLocal(a):
-		case manet.IsIPLoopback(a):
-			loopback = append(loopback, a)
-		default:
-			out = append(out, a)
-		}
-	}
+	out := slices.DeleteFunc(slices.Clone(addrs), manet.IsIPLoopback)
 	if len(out) == 0 {
-		return loopback
+		return addrs
 	}
 	return out
 }

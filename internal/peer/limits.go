@@ -61,6 +61,7 @@ const (
 	dialTimeout      = 10 * time.Second // to reach and authenticate at one address
 	dialLocalTimeout = 5 * time.Second  // the same, at a private address
 	agreeTimeout     = 10 * time.Second // to agree about a stream's protocol
+	oldTimeout       = 3 * time.Second  // the same, on an old connection that may be dead
 	stopGrace        = time.Second      // for handlers to say goodbye before the network is cut
 )
 

@@ -154,13 +154,7 @@ func nearby(a multiaddr.Multiaddr, from netip.Addr) bool {
 	if err != nil {
 		return false // a name: who knows where it leads
 	}
-	addr, ok := netip.AddrFromSlice(ip)
+	addr, _ := netip.AddrFromSlice(ip) // an IP address has 4 or 16 bytes
 	addr = addr.Unmap()
-	switch {
-	case !ok || addr.IsLoopback() || addr.IsUnspecified() || addr.IsMulticast():
-		return false
-	case addr == from.Unmap():
-		return true
-	}
-	return addr.IsPrivate() || addr.IsLinkLocalUnicast() && addr.Is4()
+	return addr == from.Unmap() || addr.IsPrivate() || addr.Is4() && addr.IsLinkLocalUnicast()
 }

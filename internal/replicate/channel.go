@@ -42,9 +42,14 @@ type channel struct {
 	pumping bool                // the peer gets what arrives
 	at      uint64              // up to which it was sent
 	caught  bool                // and that was all
+	told    uint64              // up to which it was told that it got everything
+	toldAt  time.Time           // when
+	poked   bool                // something may have arrived that no event tells: authority
 	behind  int                 // messages with ops that aren't acknowledged
 	acked   uint64              // up to which they are
 	push    map[uint32][]uint64 // commits that a comparison found missing there
+
+	wants []wire.WantItem // what to ask for, after what is pushed
 
 	up    uint64 // everything that arrived there up to here is durable here
 	saved uint64
@@ -93,29 +98,48 @@ func (c *channel) filter(scope []sennit.Path) node.Filter {
 	}
 }
 
-// begin opens the space from this side.
+// begin opens the space from this side, unless the other goroutine of the
+// session did meanwhile.
 func (c *channel) begin() error {
 	s := c.s
 	s.mu.Lock()
 	c.tag = s.tag(c.space)
-	if s.channels[c.tag] != nil || len(s.channels) >= maxChannels {
-		s.mu.Unlock()
-		return nil
-	}
 	s.mu.Unlock()
 	scope := c.reach()
 	c.feed = s.n.Feed(c.space, c.filter(scope))
-	c.sub = s.n.Subscribe(c.space, s.wake)
 	since := s.r.shortcut(s.conn.Host(), c.space)
-	s.mu.Lock()
-	s.channels[c.tag] = c
 	c.up, c.saved = since.N, since.N
-	s.mu.Unlock()
-	return c.open(scope, since)
+	o, err := c.holding(scope, since)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.channels[c.tag] != nil || len(s.channels) >= maxChannels {
+		return nil
+	}
+	c.sub = s.n.Subscribe(c.space, s.wake)
+	c.mine = o
+	s.channels[c.tag] = c
+	s.post(o)
+	return nil
 }
 
 // open says what this side holds.
 func (c *channel) open(scope []sennit.Path, since sennit.Cursor) error {
+	o, err := c.holding(scope, since)
+	if err != nil {
+		return err
+	}
+	c.s.mu.Lock()
+	defer c.s.mu.Unlock()
+	c.mine = o
+	c.s.post(o)
+	return nil
+}
+
+// holding works out what this side holds.
+func (c *channel) holding(scope []sennit.Path, since sennit.Cursor) (*wire.Open, error) {
 	a := c.s.n.Authority(c.space)
 	o := &wire.Open{Tag: c.tag, Scope: scope, Since: since}
 	if a != nil {
@@ -124,23 +148,23 @@ func (c *channel) open(scope []sennit.Path, since sennit.Cursor) error {
 	}
 	at, err := c.s.n.Arrivals()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	o.At = sennit.Cursor{Epoch: c.s.n.Epoch(), N: at}
 	switch t, err := c.s.n.Trie(c.space); {
 	case sennit.CodeOf(err) == sennit.NotFound: // followed, but nothing of it is here yet
 	case err != nil:
-		return err
+		return nil, err
 	default:
 		o.At.N = t.N
 		o.Digest, o.Ops, err = scopeDigest(t, scope)
 		if err = errors.Join(err, t.Done()); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	sizes, err := c.s.n.Logs(c.space)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for id, size := range sizes {
 		if len(o.Sizes) < wire.MaxFrameLogs && size > 0 {
@@ -148,11 +172,7 @@ func (c *channel) open(scope []sennit.Path, since sennit.Cursor) error {
 		}
 	}
 	slices.SortFunc(o.Sizes, func(a, b wire.LogSize) int { return bytes.Compare(a.Log[:], b.Log[:]) })
-	c.s.mu.Lock()
-	defer c.s.mu.Unlock()
-	c.mine = o
-	c.s.post(o)
-	return nil
+	return o, nil
 }
 
 // renew opens the space again if what the peer may read, or the authority that
@@ -234,7 +254,7 @@ func (c *channel) opened(_ context.Context, o *wire.Open) error {
 	}
 	if agree && mine.Digest == o.Digest && slices.Equal(mine.Scope, o.Scope) {
 		s.mu.Lock()
-		c.equal(o.At)
+		c.equal(o.At.N)
 		s.mu.Unlock()
 	}
 	s.wake()
@@ -242,11 +262,11 @@ func (c *channel) opened(_ context.Context, o *wire.Open) error {
 }
 
 // equal notes that both sides hold the same; s.mu is held. If the peer said at
-// which cursor it held that, all that had arrived there by then is here.
-func (c *channel) equal(at sennit.Cursor) {
+// which arrival it held that, all that had arrived there by then is here.
+func (c *channel) equal(at uint64) {
 	c.synced, c.comparing, c.again, c.holes = true, time.Time{}, 0, false
 	c.next = time.Now().Add(compareEvery)
-	c.up = max(c.up, at.N)
+	c.up = max(c.up, at)
 }
 
 // startPump decides from where the peer gets what arrives here.
@@ -386,7 +406,16 @@ func (c *channel) ack(f *wire.Ack) {
 	defer c.s.mu.Unlock()
 	c.behind = max(c.behind-1, 0)
 	c.acked = max(c.acked, min(f.N, c.at))
+	c.settle()
 	c.s.wake()
+}
+
+// settle notes that the peer has all that was read for it, once nothing is
+// under way: what was not sent came from it, or isn't for it; s.mu is held.
+func (c *channel) settle() {
+	if c.behind == 0 {
+		c.acked = c.at
+	}
 }
 
 // pump sends the peer one message of what arrived here, or of what a
@@ -398,9 +427,14 @@ func (c *channel) pump(put func(wire.Frame) error) (bool, error) {
 		s.mu.Unlock()
 		return false, nil
 	}
-	push, at, caught := c.push, c.at, c.caught
+	push, at, caught := c.push, c.at, c.caught && !c.poked
+	c.poked = c.poked && len(c.push) > 0
 	c.push = map[uint32][]uint64{}
-	feed := c.feed
+	var wants []wire.WantItem
+	if len(push) == 0 {
+		wants, c.wants = c.wants, nil
+	}
+	feed, overdue := c.feed, c.untold()
 	s.mu.Unlock()
 
 	f := &wire.Ops{Tag: c.tag}
@@ -412,8 +446,15 @@ func (c *channel) pump(put func(wire.Frame) error) (bool, error) {
 		f.Batch = wire.Batch{Logs: batch.Logs, Runs: batch.Runs}
 		return true, c.put(put, f)
 	}
+	if len(wants) > 0 {
+		n := min(len(wants), wire.MaxItems)
+		s.mu.Lock()
+		c.wants = append(wants[n:], c.wants...)
+		s.mu.Unlock()
+		return true, put(&wire.Want{Tag: c.tag, Items: wants[:n]})
+	}
 	events, lagged := c.sub.Take(nil, 1<<20)
-	if caught && len(events) == 0 && !lagged {
+	if caught && len(events) == 0 && !lagged && !overdue {
 		return false, nil
 	}
 	batch, err := feed.After(at, frameBytes, c.skip)
@@ -424,8 +465,11 @@ func (c *channel) pump(put func(wire.Frame) error) (bool, error) {
 	f.Up, f.Caught = batch.N, batch.N >= batch.Last
 	s.mu.Lock()
 	c.at = batch.N
-	more := len(batch.Runs) > 0 || !c.caught
+	more := len(batch.Runs) > 0 || !c.caught || c.untold()
 	c.caught = f.Caught
+	if !more {
+		c.settle()
+	}
 	s.mu.Unlock()
 	if !more {
 		return !f.Caught, nil
@@ -433,9 +477,19 @@ func (c *channel) pump(put func(wire.Frame) error) (bool, error) {
 	return true, c.put(put, f)
 }
 
+// tellEvery is how often the peer is told how far this store got when there is
+// nothing to send: otherwise it would be sent again, next time, what it sent.
+const tellEvery = time.Second
+
+// untold reports whether that is due; s.mu is held.
+func (c *channel) untold() bool { return c.at > c.told && time.Since(c.toldAt) >= tellEvery }
+
 func (c *channel) put(put func(wire.Frame) error, f *wire.Ops) error {
 	c.s.mu.Lock()
 	c.behind++
+	if f.Up > 0 {
+		c.told, c.toldAt = f.Up, time.Now()
+	}
 	c.s.mu.Unlock()
 	return put(f)
 }

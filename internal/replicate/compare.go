@@ -2,6 +2,7 @@ package replicate
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"slices"
 	"time"
@@ -33,7 +34,7 @@ func (c *channel) drive(put func(wire.Frame) error) (bool, error) {
 	if now.Sub(c.comparing) > deadAfter {
 		c.comparing = time.Time{} // it got lost
 	}
-	due := c.driving && c.theirs != nil && c.caught && c.done && c.comparing.IsZero() && !now.Before(c.next)
+	due := c.driving && c.theirs != nil && c.caught && c.behind == 0 && c.done && c.comparing.IsZero() && !now.Before(c.next)
 	theirs, mine, synced := c.theirs, c.mine, c.synced
 	s.mu.Unlock()
 	a := s.n.Authority(c.space)
@@ -52,9 +53,9 @@ func (c *channel) drive(put func(wire.Frame) error) (bool, error) {
 	}
 	s.mu.Lock()
 	if !synced && digest == theirs.Digest && slices.Equal(scope, theirs.Scope) && a.Digest() == theirs.Authority {
-		c.equal(theirs.At)
+		c.equal(theirs.At.N)
 		s.mu.Unlock()
-		return true, nil
+		return true, put(&wire.Compare{Tag: c.tag, Authority: print8(a.Digest()), At: t.N}) // nothing differs
 	}
 	c.comparing, c.differs = now, false
 	s.mu.Unlock()
@@ -66,11 +67,11 @@ func (c *channel) drive(put func(wire.Frame) error) (bool, error) {
 	}
 	if len(w.items) == 0 {
 		s.mu.Lock()
-		defer s.mu.Unlock()
-		c.equal(sennit.Cursor{}) // nothing that both may read
-		return true, nil
+		c.equal(0) // nothing that both may read
+		s.mu.Unlock()
+		return true, put(&wire.Compare{Tag: c.tag, Authority: print8(a.Digest()), At: t.N})
 	}
-	return true, put(&wire.Compare{Tag: c.tag, Authority: print8(a.Digest()), Items: w.items})
+	return true, put(&wire.Compare{Tag: c.tag, Authority: print8(a.Digest()), At: t.N, Items: w.items})
 }
 
 // both is the prefixes that lie in both of two scopes.
@@ -97,15 +98,18 @@ func both(a, b []sennit.Path) []sennit.Path {
 func (c *channel) compare(f *wire.Compare) error {
 	s := c.s
 	s.mu.Lock()
+	if c.comparing.IsZero() {
+		c.differs = false
+	}
 	c.differs = c.differs || f.Differs
 	if len(f.Items) == 0 {
-		c.compared()
+		c.compared(f.At)
 		s.mu.Unlock()
 		s.wake()
 		return nil
 	}
-	if !c.driving && c.comparing.IsZero() {
-		c.comparing, c.differs = time.Now(), false
+	if c.comparing.IsZero() {
+		c.comparing = time.Now()
 	}
 	var scope []sennit.Path
 	if c.theirs != nil && c.mine != nil {
@@ -120,52 +124,54 @@ func (c *channel) compare(f *wire.Compare) error {
 		if err := c.renewAnyway(); err != nil {
 			return err
 		}
-		return c.answer(f, nil)
+		return c.answer(f, 0, nil)
 	}
 	t, err := s.n.Trie(c.space)
 	if err != nil {
 		return err
 	}
 	defer t.Done()
-	w := &walk{t: t, scope: scope}
+	w := &walk{t: t, scope: scope, told: map[sennit.Path]bool{}}
+	for i := range f.Items {
+		if f.Items[i].Nibbles == "" {
+			w.told[f.Items[i].Path] = true
+		}
+	}
 	for i := range f.Items {
 		if err := w.meet(&f.Items[i]); err != nil {
 			return err
 		}
 	}
+	s.mu.Lock()
+	c.differs = c.differs || len(w.items)+len(w.wants)+len(w.push) > 0
+	c.wants = append(c.wants, w.wants...)
+	s.mu.Unlock()
 	if err := c.give(w.push); err != nil {
 		return err
 	}
-	s.mu.Lock()
-	c.differs = c.differs || len(w.items)+len(w.wants)+len(w.push) > 0
-	s.mu.Unlock()
-	if len(w.wants) > 0 {
-		if err := s.send(&wire.Want{Tag: c.tag, Items: w.wants}); err != nil {
-			return err
-		}
-	}
-	return c.answer(f, w.items)
+	return c.answer(f, t.N, w.items)
 }
 
 func print8(h sennit.Hash) [8]byte { return [8]byte(h[:8]) }
 
 // answer sends the next message of a comparison, which is the last if it has
 // no items.
-func (c *channel) answer(f *wire.Compare, items []wire.Item) error {
+func (c *channel) answer(f *wire.Compare, at uint64, items []wire.Item) error {
 	c.s.mu.Lock()
-	reply := &wire.Compare{Tag: c.tag, Authority: f.Authority, Differs: c.differs, Items: items}
+	reply := &wire.Compare{Tag: c.tag, Authority: f.Authority, At: at, Differs: c.differs, Items: items}
 	if len(items) == 0 {
-		c.compared()
+		c.compared(f.At)
 	}
 	c.s.mu.Unlock()
 	return c.s.send(reply)
 }
 
-// compared ends a comparison and plans the next: soon while differences are
-// being mended, with growing pauses; s.mu is held.
-func (c *channel) compared() {
+// compared ends a comparison, in which the peer's store was at arrival at, and
+// plans the next: soon while differences are being mended, with growing pauses;
+// s.mu is held.
+func (c *channel) compared(at uint64) {
 	if c.comparing = (time.Time{}); !c.differs {
-		c.equal(sennit.Cursor{})
+		c.equal(at)
 		return
 	}
 	c.synced = false
@@ -199,8 +205,13 @@ func (c *channel) renewAnyway() error {
 }
 
 // want sends ops that the peer asks for.
-func (c *channel) want(f *wire.Want) error {
+func (c *channel) want(ctx context.Context, f *wire.Want) error {
 	s := c.s
+	// What came just before may supersede what is asked for: then it need not
+	// be sent.
+	if _, err := s.in.Wait(ctx); err != nil && ctx.Err() != nil {
+		return err
+	}
 	s.mu.Lock()
 	scope := c.mine.Scope
 	s.mu.Unlock()
@@ -227,7 +238,8 @@ func (c *channel) want(f *wire.Want) error {
 // walk goes down this side's trie along what the peer says of its own.
 type walk struct {
 	t     tree.Reader
-	scope []sennit.Path // what may be given
+	scope []sennit.Path        // what may be given
+	told  map[sennit.Path]bool // directories that the peer described in the same message
 
 	items []wire.Item
 	wants []wire.WantItem
@@ -465,7 +477,7 @@ func (w *walk) meetBucket(it *wire.Item) error {
 				nibbles = append(nibbles, name[j/2]>>(4*(1-j&1))&15)
 			}
 			w.wants = append(w.wants, wire.WantItem{Path: it.Path, Nibbles: string(nibbles), All: true})
-		case print4(ch.Digest) != it.Kids[i]:
+		case print4(ch.Digest) != it.Kids[i] && !w.told[it.Path.Join(sennit.Path(ch.Name))]:
 			if err := w.describe(it.Path.Join(sennit.Path(ch.Name)), "", 0); err != nil {
 				return err
 			}

@@ -185,31 +185,51 @@ func (p *peer) join(link string) error {
 	return err
 }
 
-// wait waits until two peers have the same digest of a space.
+// same waits until peers are in step about a space, and wants equal digests.
 func same(t *testing.T, space sennit.Space, peers ...*peer) {
 	t.Helper()
-	begun := time.Now()
-	for {
-		digests := map[sennit.Hash]bool{}
-		last := ""
-		for _, p := range peers {
-			d, err := p.bus().Digest(context.Background(), sennit.Addr{Root: space.String()})
-			if err != nil {
-				digests[sennit.Hash{}] = true
-				last += err.Error()
-				continue
-			}
-			digests[d.Hash] = true
-			last += fmt.Sprint(d.Ops, " ")
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for !inStep(space, peers) {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			t.Fatalf("no agreement: %+v", peers[0].r.Peers())
 		}
-		if len(digests) == 1 && !digests[sennit.Hash{}] {
-			return
-		}
-		if time.Since(begun) > 10*time.Second {
-			t.Fatalf("no agreement: %s", last)
-		}
-		time.Sleep(5 * time.Millisecond)
 	}
+	var want sennit.Digest
+	for i, p := range peers {
+		d, err := p.bus().Digest(context.Background(), sennit.Addr{Root: space.String()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if i == 0 {
+			want = d
+		}
+		if d.Hash != want.Hash {
+			t.Fatalf("%d live ops here, %d there, and the digests differ", want.Ops, d.Ops)
+		}
+	}
+}
+
+// inStep reports whether every peer has a session in which both hold the same
+// of a space, and what arrived was acknowledged.
+func inStep(space sennit.Space, peers []*peer) bool {
+	for _, p := range peers {
+		last, err := p.n.LastArrival(space)
+		found := false
+		for _, other := range p.r.Peers() {
+			for _, sp := range other.Spaces {
+				found = found || err == nil && sp.Space == space && sp.Synced && sp.Acked >= last
+			}
+		}
+		if !found {
+			return false
+		}
+	}
+	return true
 }
 
 func TestTwoPeersByInvitation(t *testing.T) {
@@ -227,4 +247,16 @@ func TestTwoPeersByInvitation(t *testing.T) {
 	a.put("posts/x", "live")
 	same(t, a.n.Self().Space, a, b)
 	t.Log("bytes", n.bytes.Load(), "messages", n.turns.Load())
+}
+
+// forget drops what a stopped peer remembers of sessions with another, so that
+// the next one has to compare.
+func (p *peer) forget(other *peer) error {
+	st, err := store.Open(store.Config{Dir: "store", FS: p.fs})
+	if err != nil {
+		return err
+	}
+	b := st.Batch()
+	b.SetLocal("sync/"+replicate.HostText(other.host)+"/"+other.n.Self().Space.String(), nil)
+	return errors.Join(b.Sync(), st.Close())
 }

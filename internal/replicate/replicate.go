@@ -81,7 +81,7 @@ type Replicator struct {
 	sessions map[Host]*session
 	dialing  map[Host]*attempt
 	changed  chan struct{} // closed and replaced when follows or sessions change
-	skew     map[Host]time.Duration
+	clocks   map[Host]reading
 
 	invites sync.Mutex // held while one is redeemed
 }
@@ -107,7 +107,7 @@ func New(c Config) (*Replicator, error) {
 	}
 	return &Replicator{
 		cfg: c, n: c.Node, sessions: map[Host]*session{}, dialing: map[Host]*attempt{},
-		changed: make(chan struct{}), skew: map[Host]time.Duration{},
+		changed: make(chan struct{}), clocks: map[Host]reading{},
 	}, nil
 }
 
@@ -305,11 +305,24 @@ func (r *Replicator) Ahead() time.Duration {
 	defer r.mu.Unlock()
 	var all []time.Duration
 	for host := range r.sessions {
-		if d, ok := r.skew[host]; ok {
-			all = append(all, -d)
+		if c, ok := r.clocks[host]; ok {
+			all = append(all, -r.skew(c))
 		}
 	}
 	return median(all)
+}
+
+// reading is what a peer's clock showed. It goes on by a steady clock, so that
+// it is noticed when this node's own clock is set.
+type reading struct {
+	clock int64     // milliseconds since 1970
+	at    time.Time // with a monotonic part
+}
+
+// skew is how far a peer's clock is ahead of this node's.
+func (r *Replicator) skew(c reading) time.Duration {
+	theirs := time.UnixMilli(c.clock).Add(time.Since(c.at))
+	return theirs.Sub(r.cfg.Now())
 }
 
 func hostText(h Host) string { return sennit.Device(h).String() }

@@ -115,7 +115,7 @@ func (r *Replicator) leave(s *session) {
 	r.mu.Lock()
 	if r.sessions[s.conn.Host()] == s {
 		delete(r.sessions, s.conn.Host())
-		delete(r.skew, s.conn.Host())
+		delete(r.clocks, s.conn.Host())
 	}
 	r.mu.Unlock()
 	r.touch()
@@ -161,7 +161,9 @@ func (s *session) peer() Peer {
 	}
 	s.mu.Unlock()
 	s.r.mu.Lock()
-	p.Skew = s.r.skew[p.Host]
+	if c, ok := s.r.clocks[p.Host]; ok {
+		p.Skew = s.r.skew(c)
+	}
 	s.r.mu.Unlock()
 	slices.SortFunc(p.Spaces, func(a, b PeerSpace) int { return bytes.Compare(a.Space[:], b.Space[:]) })
 	return p
@@ -274,7 +276,7 @@ func (s *session) handle(ctx context.Context, f wire.Frame) error {
 	case *wire.Compare:
 		return c.compare(f)
 	case *wire.Want:
-		return c.want(f)
+		return c.want(ctx, f)
 	case *wire.Need:
 		c.need(f)
 	case *wire.Ack:
@@ -361,7 +363,6 @@ func (s *session) greeting() (*wire.Hello, error) {
 // greet takes the peer's hello.
 func (s *session) greet(h *wire.Hello) error {
 	h.Cert.Host = s.conn.Host()
-	now := s.r.cfg.Now()
 	key, err := keys.Admit(h.Cert.Author.Device)
 	if err != nil {
 		return err
@@ -370,7 +371,7 @@ func (s *session) greet(h *wire.Hello) error {
 		return sennit.Errorf(sennit.BadInput, "the peer's certificate is for another host, or its signature is wrong")
 	}
 	s.r.mu.Lock()
-	s.r.skew[s.conn.Host()] = time.Duration(int64(h.Clock)-now.UnixMilli()) * time.Millisecond
+	s.r.clocks[s.conn.Host()] = reading{int64(h.Clock), time.Now()}
 	s.r.mu.Unlock()
 	s.mu.Lock()
 	s.hello = h
@@ -462,6 +463,7 @@ func (s *session) match() error {
 	nonce, interests := s.hello.Nonce, s.interests
 	var known []*channel
 	for _, c := range s.channels {
+		c.poked = true
 		known = append(known, c)
 	}
 	var fresh []sennit.Space

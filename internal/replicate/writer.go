@@ -134,6 +134,9 @@ func (s *session) due() time.Duration {
 	wait := time.Hour
 	for _, c := range s.open() {
 		s.mu.Lock()
+		if c.at > c.told {
+			wait = min(wait, time.Until(c.toldAt.Add(tellEvery)))
+		}
 		if c.driving && !c.next.IsZero() {
 			wait = min(wait, time.Until(c.next))
 		}

@@ -343,7 +343,7 @@ func (r *reader) ops() *Ops {
 
 // Compare says what its sender holds in some nodes of a space's trie.
 //
-//	tag | authority 8 bytes | differs flag | items list
+//	tag | authority 8 bytes | at uvarint | differs flag | items list
 //	item: path | nibbles bytes | kind u8 | by kind
 //	  children 1, grandchildren 2: bitmap 2 or 32 bytes | own 5 bytes (in a directory's top node) | prints 4 bytes each
 //	  list 3: prints list of 5 bytes, sorted
@@ -351,6 +351,7 @@ func (r *reader) ops() *Ops {
 type Compare struct {
 	Tag       Tag
 	Authority [8]byte // beginning of the digest that it was judged by
+	At        uint64  // arrival that the sender's trie was worked out at
 	Differs   bool    // the sender found a difference since the comparison began
 	Items     []Item
 }
@@ -377,7 +378,8 @@ type Item struct {
 func (*Compare) frame() FrameType { return FrameCompare }
 
 func (c *Compare) append(dst []byte) []byte {
-	dst = appendFlag(append(append(dst, c.Tag[:]...), c.Authority[:]...), c.Differs)
+	dst = append(append(dst, c.Tag[:]...), c.Authority[:]...)
+	dst = appendFlag(binary.AppendUvarint(dst, c.At), c.Differs)
 	dst = binary.AppendUvarint(dst, uint64(len(c.Items)))
 	for i := range c.Items {
 		dst = c.Items[i].append(dst)
@@ -443,7 +445,7 @@ func (r *reader) nibbles() string {
 }
 
 func (r *reader) compare() *Compare {
-	c := &Compare{Tag: r.tag8(), Authority: [8]byte(r.tag8()), Differs: r.flag()}
+	c := &Compare{Tag: r.tag8(), Authority: [8]byte(r.tag8()), At: r.uvarint(1 << 62), Differs: r.flag()}
 	prints := 0
 	for range r.count(MaxItems, 4) {
 		it := Item{Path: r.path(), Nibbles: r.nibbles(), Kind: r.u8()}

@@ -15,7 +15,8 @@
 // empty component, ".", "..", control characters and invalid UTF-8 are refused
 // with 400. Parameters that are not listed here are refused too.
 //
-// "/" is the page, and /_node/ the node's own state; both are mounted.
+// "/" is the page, and /_node/ the node's own state; both are mounted. Bodies
+// for /_node/ have at most 1 MiB.
 //
 // # Values
 //
@@ -103,7 +104,8 @@
 //
 // "Heartbeats: 20" (seconds, also "20s") asks for a line end whenever nothing
 // was sent for so long, at least 1 s and at most 1 h; the answer's Heartbeats
-// tells what it came to. A reader that takes nothing for [Limits.Write] is cut
+// tells what it came to. Whoever does not ask gets one every [Limits.Idle]. A
+// request for a subscription has no body. A reader that takes nothing for [Limits.Write] is cut
 // off; it can resume.
 //
 // # Callers

@@ -54,7 +54,7 @@ type Limits struct {
 	ReadHeader time.Duration // for a request's line and headers to arrive; default 10 s
 	Read       time.Duration // for a whole request to arrive; default 60 s
 	Write      time.Duration // for one answer, or one write to a subscriber, to leave; default 60 s
-	Idle       time.Duration // between two requests on a connection; default 2 min
+	Idle       time.Duration // between two requests on a connection, and between two writes to a subscriber who asked for no heartbeats; default 2 min
 	Drain      time.Duration // for requests under way when serving ends; default 5 s
 	Key        time.Duration // for which a one-time key can be used; default 1 h
 	Session    time.Duration // for which a browser stays signed in; default 30 days

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/sennit/sennit"
+	httpdoor "github.com/sennit/sennit/internal/door/http"
 )
 
 func TestListingOverHTTP(t *testing.T) {
@@ -161,6 +162,9 @@ func TestMalformedCommitsStoreNothing(t *testing.T) {
 				a.problem(t)
 			}
 		}
+	}
+	if c, err := httpdoor.ParseCommit([]byte(strings.Repeat("DELETE /me/b\n\n", 200_000)), "me"); c != nil || sennit.CodeOf(err) != sennit.TooLarge {
+		t.Errorf("far too many: %d changes, %v", len(c), err)
 	}
 	// Strangers have the room of one value.
 	a := h.ask(t, "POST", "/me/", "PUT /me/open/b\r\nContent-Length: 65536\r\n\r\n"+strings.Repeat("x", 65536), commitType, "Authorization:-")

@@ -146,6 +146,17 @@ func TestTokens(t *testing.T) {
 	if sennit.CodeOf(err) != sennit.Denied || sennit.HintOf(err) == "" {
 		t.Errorf("a client with a wrong token: %v", err)
 	}
+	// A refusal of a large body reaches the client, though the body is not read.
+	stranger := h.client(t, h.byTCP(""))
+	large := make([]sennit.Change, 30)
+	for i := range large {
+		large[i] = sennit.Change{Kind: sennit.KindPut, Path: "open/a", Value: sennit.Value{Data: make([]byte, sennit.MaxInline)}}
+	}
+	for range 20 {
+		if _, err := stranger.Write(t.Context(), "me", large); sennit.CodeOf(err) != sennit.TooLarge {
+			t.Fatalf("a stranger's large commit: %v", err)
+		}
+	}
 	none := open(t, func(c *httpdoor.Config) { c.Tokens = nil })
 	want(t, none.ask(t, "GET", "/me/a", ""), 401, sennit.Denied)
 }

@@ -32,13 +32,24 @@ type stream struct {
 // write that takes longer than the limit ends the stream. The client can go on
 // from the newest cursor that it saw.
 func (s *stream) run(ctx context.Context, watch sennit.Watch, beat time.Duration) {
+	// One context serves until its alarm goes off; a new one for each wait
+	// would be most of what an update costs.
+	wait, wake := context.WithCancel(ctx)
+	alarm := time.AfterFunc(beat, wake)
+	defer func() {
+		alarm.Stop()
+		wake()
+	}()
 	for {
-		updates, idle, err := next(ctx, watch, beat)
+		updates, err := watch.Next(wait)
 		switch {
-		case idle:
-			err = s.send(heartbeat)
 		case err == nil:
 			err = s.updates(updates)
+			alarm.Reset(beat)
+		case wait.Err() != nil && ctx.Err() == nil:
+			err = s.send(heartbeat)
+			wait, wake = context.WithCancel(ctx)
+			alarm = time.AfterFunc(beat, wake)
 		}
 		if err != nil {
 			return
@@ -47,19 +58,6 @@ func (s *stream) run(ctx context.Context, watch sennit.Watch, beat time.Duration
 }
 
 var heartbeat = []byte("\r\n")
-
-// next waits for updates. idle says that none came for the time of a
-// heartbeat, if there are heartbeats.
-func next(ctx context.Context, watch sennit.Watch, beat time.Duration) (updates []sennit.Update, idle bool, err error) {
-	if beat == 0 {
-		updates, err = watch.Next(ctx)
-		return updates, false, err
-	}
-	brief, cancel := context.WithTimeout(ctx, beat)
-	defer cancel()
-	updates, err = watch.Next(brief)
-	return updates, err != nil && brief.Err() != nil && ctx.Err() == nil, err
-}
 
 // updates sends a batch.
 func (s *stream) updates(updates []sennit.Update) error {
@@ -84,7 +82,7 @@ func (s *stream) updates(updates []sennit.Update) error {
 
 // send writes and flushes within the limit.
 func (s *stream) send(b []byte) error {
-	_ = s.rc.SetWriteDeadline(time.Now().Add(s.limit)) // as for reading
+	_ = s.rc.SetWriteDeadline(time.Now().Add(s.limit)) // a writer that knows no deadlines needs none
 	if len(b) > 0 {
 		if _, err := s.w.Write(b); err != nil {
 			return err

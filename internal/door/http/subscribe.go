@@ -1,6 +1,7 @@
 package httpdoor
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"strconv"
@@ -43,6 +44,9 @@ func (d *Door) parseSubscription(r *http.Request, t target) (s subscription, err
 		return s, sennit.Errorf(sennit.BadInput, "the Subscribe header is %.60q; want ?1, true or nothing", v)
 	}
 	switch {
+	case r.ContentLength != 0:
+		// While a body is on its way, net/http does not see a client go.
+		return s, sennit.Errorf(sennit.BadInput, "a subscription has no body")
 	case h["Version"] != nil:
 		return s, sennit.Errorf(sennit.BadInput, "a subscription with Version makes no sense: it begins with what is there now")
 	case h["Merge-Type"] != nil:
@@ -139,9 +143,6 @@ func (d *Door) subscribe(w http.ResponseWriter, r *http.Request, c Caller, t tar
 	if s.single {
 		st.single = &single{path: t.addr.Path}
 	}
-	// The limit on the time for a request to arrive would end the wait for
-	// the client's going away. A writer that knows no deadlines needs none.
-	_ = st.rc.SetReadDeadline(time.Time{})
 
 	h := w.Header()
 	var first []byte
@@ -169,7 +170,9 @@ func (d *Door) subscribe(w http.ResponseWriter, r *http.Request, c Caller, t tar
 	}
 	w.WriteHeader(statusSub)
 	if st.send(first) == nil {
-		st.run(ctx, watch, s.beat)
+		// A client that went away is noticed at once, unless it sent more
+		// than its request; then a write fails in the end.
+		st.run(ctx, watch, cmp.Or(s.beat, d.cfg.Limits.Idle))
 		_ = st.rc.SetWriteDeadline(time.Now().Add(st.limit)) // for the end of the answer
 	}
 	return nil

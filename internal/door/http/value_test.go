@@ -323,11 +323,27 @@ func TestErrorsTellTheOwnerMoreThanOthers(t *testing.T) {
 		t.Errorf("the owner is told: %v", err)
 	}
 
+	// Should a Bus word what is absent and what is denied differently, only
+	// the owner learns of it.
+	var bodies []string
+	for _, text := range []string{"nothing at a", "you may not know of a"} {
+		bus.err = sennit.Hint(sennit.Errorf(sennit.NotFound, "%s", text), text)
+		a := h.ask(t, "GET", "/me/a", "")
+		want(t, a, 404, sennit.NotFound)
+		bodies = append(bodies, a.body)
+		if _, err := owner.Get(t.Context(), sennit.Addr{Root: "me", Path: "a"}); err == nil || err.Error() != text {
+			t.Errorf("the owner is told: %v", err)
+		}
+	}
+	if bodies[0] != bodies[1] {
+		t.Errorf("a stranger is told %s or %s", bodies[0], bodies[1])
+	}
+
 	for _, c := range []struct {
 		code   sennit.Code
 		status int
 	}{
-		{sennit.BadInput, 400}, {sennit.NotFound, 404}, {sennit.Denied, 403}, {sennit.Expired, 403}, {sennit.Unreachable, 502}, {sennit.Conflict, 409},
+		{sennit.BadInput, 400}, {sennit.Denied, 403}, {sennit.Expired, 403}, {sennit.Unreachable, 502}, {sennit.Conflict, 409},
 		{sennit.Timeout, 504}, {sennit.OverQuota, 429}, {sennit.TooLarge, 413}, {sennit.ReadOnly, 507}, {sennit.Gone, 410}, {sennit.Unsupported, 501},
 	} {
 		bus.err = sennit.Hint(sennit.Errorf(c.code, "so it is"), "do that")

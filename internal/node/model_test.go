@@ -1,0 +1,412 @@
+package node_test
+
+import (
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"pgregory.net/rapid"
+
+	"github.com/sennit/sennit"
+
+	"github.com/sennit/sennit/internal/access"
+	"github.com/sennit/sennit/internal/commit"
+	"github.com/sennit/sennit/internal/node"
+	"github.com/sennit/sennit/internal/wire"
+)
+
+// scene is one space with its owner, some people, and three nodes.
+type scene struct {
+	t       failer
+	choices *choices
+	owner   *person
+	space   sennit.Space
+	spare   ed25519.PrivateKey // the owner's second device
+	people  []*person
+	nodes   []*machine
+	rules   []*log // of authority
+	data    []*log
+	refs    reference
+	heads   []sennit.Hash // all authority commits, oldest first
+	fetched map[sennit.Hash]*log
+	base    time.Time
+}
+
+var paths = []string{"a", "b", "a/b", "a/b/c", "a/c", "a b", "a-b/c", "b/a", "á/ü"}
+
+func newScene(t failer, tb testing.TB, c *choices) *scene {
+	id := newIdentity(tb, "owner")
+	s := &scene{t: t, choices: c, owner: id.person, space: id.Space(), spare: secret("spare"), fetched: map[sennit.Hash]*log{}, base: time.Now()}
+	s.refs.space = s.space
+	for i, name := range []string{"owner", "left", "right"} {
+		s.nodes = append(s.nodes, boot(t, &machine{id: newIdentity(tb, name), fs: vfs.NewMem()}))
+		if i > 0 {
+			s.people = append(s.people, s.nodes[i].id.person)
+		}
+	}
+	for _, name := range []string{"ana", "ben"} {
+		p := newPerson(name)
+		p.add(secret(name + " 1"))
+		p.add(secret(name + " 2"))
+		s.people = append(s.people, p)
+	}
+	s.fetch()
+	// The second device's first commit adds it.
+	l := newLog(s.space, s.space, s.spare, wire.Authority, 0)
+	s.rules = append(s.rules, l)
+	s.authorize(l, eventOp(s.owner.add(s.spare)))
+	return s
+}
+
+func (s *scene) close() {
+	for _, m := range s.nodes {
+		if err := m.stop(); err != nil {
+			panic(err)
+		}
+	}
+}
+
+// fetch takes note of what the nodes wrote themselves.
+func (s *scene) fetch() {
+	for _, m := range s.nodes {
+		for _, l := range m.own(s.t, s.space) {
+			have := s.fetched[l.rec.ID()]
+			if have == nil {
+				have = &log{rec: l.rec, nodes: map[commit.Place]sennit.Hash{}}
+				s.fetched[l.rec.ID()] = have
+				if l.rec.Class == wire.Data {
+					s.data = append(s.data, have)
+				} else {
+					s.rules = append(s.rules, have)
+				}
+			}
+			for _, c := range l.commits[len(have.commits):] {
+				have.adopt(c)
+				if l.rec.Class == wire.Authority {
+					s.heads = append(s.heads, c.ID)
+				}
+			}
+		}
+	}
+}
+
+// authorize writes an authority commit that descends from all others.
+func (s *scene) authorize(l *log, ops ...wire.Op) {
+	heads := slices.Clone(s.heads)
+	if len(heads) > 8 {
+		heads = heads[len(heads)-8:]
+	}
+	c := l.write(s.t, uint64(time.Now().UnixMilli())<<16, heads, ops...)
+	s.heads = append(s.heads, c.ID)
+}
+
+func (s *scene) auth() []sennit.Hash {
+	n := s.between(1, 2)
+	var auth []sennit.Hash
+	for range n {
+		h := s.heads[s.between(0, len(s.heads)-1)]
+		if !slices.Contains(auth, h) {
+			auth = append(auth, h)
+		}
+	}
+	return auth
+}
+
+func (s *scene) op(i int) wire.Op {
+	p := oneOf(s, paths)
+	switch s.between(0, 9) {
+	case 0, 1:
+		return delOp(p, false)
+	case 2:
+		return delOp(p, true)
+	case 3:
+		return wire.Op{Kind: sennit.KindAppend, Path: sennit.Path(p), Body: []byte("more")}
+	case 4:
+		return wire.Op{Kind: 99, Path: sennit.Path(p), Body: []byte("?")}
+	}
+	o := putOp(p, fmt.Sprint("v", i, s.between(0, 99)))
+	return o
+}
+
+// write has a device that is no node's write by hand.
+func (s *scene) write() {
+	var l *log
+	own := slices.DeleteFunc(slices.Clone(s.data), func(l *log) bool { return l.key == nil })
+	if i := s.between(-1, len(own)-1); i >= 0 {
+		l = own[i]
+	} else {
+		who := oneOf(s, []string{"spare", "ana 1", "ana 2", "ben 1"})
+		principal := s.space
+		switch who {
+		case "ana 1", "ana 2":
+			principal = s.people[2].space()
+		case "ben 1":
+			principal = s.people[3].space()
+		}
+		l = newLog(s.space, principal, secret(who), wire.Data, byte(len(s.data)+1))
+		s.data = append(s.data, l)
+	}
+	clock := uint64(s.base.UnixMilli()+int64(s.between(-3, 3)))<<16 | uint64(s.between(0, 1))
+	if s.between(0, 11) == 0 {
+		clock += uint64(20*time.Minute/time.Millisecond) << 16
+	}
+	var ops []wire.Op
+	for i := range s.between(1, 4) {
+		ops = append(ops, s.op(i))
+	}
+	l.write(s.t, clock, s.auth(), ops...)
+}
+
+// fork has a device lose its newest commits and go on.
+func (s *scene) fork() {
+	own := slices.DeleteFunc(slices.Clone(s.data), func(l *log) bool { return l.key == nil || len(l.commits) < 2 })
+	if len(own) == 0 {
+		return
+	}
+	l := oneOf(s, own)
+	f := l.fork(s.between(0, len(l.commits)-1))
+	s.data = append(s.data, f)
+	f.write(s.t, uint64(s.base.UnixMilli())<<16, s.auth(), s.op(9))
+}
+
+// rule makes a rule, or changes keys.
+func (s *scene) rule() {
+	switch s.between(0, 7) {
+	case 0: // a person's device goes
+		p := s.people[2]
+		if len(p.events) == 2 {
+			p.remove(secret("ana 2"))
+		}
+		return
+	case 1: // the owner's spare device goes
+		if len(s.owner.events) == 2 && s.coin() {
+			e := s.owner.remove(s.spare)
+			s.authorize(s.rules[len(s.rules)-1], eventOp(e))
+		}
+		return
+	}
+	who := wire.Who{Subject: wire.SubjectAny}
+	switch i := s.between(0, 5); i {
+	case 0:
+		who = wire.Who{Subject: wire.SubjectDevice, Key: public(secret("ben 1"))}
+	case 1:
+	default:
+		who = wire.Who{Subject: wire.SubjectSpace, Key: s.people[i-2].space()}
+	}
+	g := wire.Grant{
+		Who: who, May: oneOf(s, []sennit.Rights{sennit.Write, sennit.Write | sennit.Remove, sennit.Read | sennit.Write | sennit.Remove | sennit.Grant}),
+		Prefix: sennit.Path(oneOf(s, []string{"", "a", "b", "a/b"})),
+	}
+	i := slices.IndexFunc(s.rules, func(l *log) bool { return l.key != nil })
+	s.authorize(s.rules[i], grantOp(g))
+}
+
+// local has a node write.
+func (s *scene) local() {
+	m := oneOf(s, s.nodes)
+	var changes []sennit.Change
+	for i := range s.between(1, 3) {
+		c := sennit.Change{Kind: sennit.KindPut, Path: sennit.Path(oneOf(s, paths)), Value: sennit.Value{Data: fmt.Append(nil, "local", i)}}
+		if s.between(0, 2) == 0 {
+			c.Kind, c.Deep, c.Value = sennit.KindDel, s.coin(), sennit.Value{}
+		}
+		changes = append(changes, c)
+	}
+	_, err := m.Bus(m.Owner()).Write(context.Background(), s.space.String(), changes)
+	if err != nil && sennit.CodeOf(err) != sennit.NotFound && sennit.CodeOf(err) != sennit.Denied {
+		s.t.Fatalf("write: %v", err)
+	}
+	s.fetch()
+}
+
+// deliver hands a node something, maybe what it has, maybe only parts, maybe
+// before it can be of use.
+func (s *scene) deliver() {
+	m := oneOf(s, s.nodes)
+	switch s.between(0, 3) {
+	case 0:
+		s.evidence(m)
+	case 1:
+		l := oneOf(s, s.rules)
+		if len(l.commits) == 0 {
+			return
+		}
+		last := s.between(1, len(l.commits))
+		s.tolerate(m.deliver(l.rec, l.run(s.t, 0, 1, last, all, allOps)))
+	default:
+		if len(s.data) == 0 {
+			return
+		}
+		l := oneOf(s, s.data)
+		var runs []*wire.Run
+		for range s.between(1, 2) {
+			last := s.between(1, len(l.commits))
+			first := s.between(1, last)
+			from := 0
+			if s.coin() {
+				from = s.between(0, first-1)
+			}
+			left, gone := uint16(s.between(0, 1<<16-1)), uint16(s.between(0, 1<<16-1))
+			if s.coin() {
+				left, gone = 0, 0
+			}
+			runs = append(runs, l.run(s.t, from, first, last,
+				func(seq int) bool { return left>>(seq%16)&1 == 0 },
+				func(seq int, i uint32) bool { return gone>>((seq+int(i))%16)&1 == 0 }))
+		}
+		s.tolerate(m.deliver(l.rec, runs...))
+	}
+}
+
+// tolerate accepts what may go wrong while things come in any order.
+func (s *scene) tolerate(err error) {
+	s.t.Helper()
+	var behind *node.Behind
+	switch code := sennit.CodeOf(err); {
+	case errors.As(err, &behind), code == "", code == sennit.Denied, code == sennit.Conflict:
+	default:
+		s.t.Fatalf("deliver: %v (%s)", err, code)
+	}
+}
+
+func (s *scene) evidence(m *machine) {
+	in := m.Intake()
+	for _, p := range append([]*person{s.owner}, s.people...) {
+		if err := in.Evidence(context.Background(), s.space, p.evidence()); err != nil {
+			s.t.Fatalf("evidence: %v", err)
+		}
+	}
+	if _, err := in.Wait(context.Background()); err != nil {
+		s.t.Fatalf("evidence: %v", err)
+	}
+}
+
+// restart stops a node and starts it again.
+func (s *scene) restart() {
+	m := oneOf(s, s.nodes)
+	if err := m.stop(); err != nil {
+		s.t.Fatalf("stop: %v", err)
+	}
+	boot(s.t, m)
+}
+
+// settle brings everything to one node, has the nodes tell each other, and
+// holds all of them against the reference.
+func (s *scene) settle() {
+	s.fetch()
+	first := oneOf(s, s.nodes)
+	for range 3 {
+		for _, l := range s.rules {
+			if len(l.commits) > 0 {
+				s.tolerate(first.deliver(l.rec, l.whole(s.t)))
+			}
+		}
+		s.evidence(first)
+	}
+	for _, l := range s.data {
+		if len(l.commits) > 0 {
+			s.tolerate(first.deliver(l.rec, l.whole(s.t)))
+		}
+	}
+	for _, p := range append([]*person{s.owner}, s.people...) {
+		e := p.evidence()
+		s.refs.evidence = append(s.refs.evidence, access.Evidence{Inception: e.Inception, Events: e.Events})
+	}
+	for _, l := range append(slices.Clone(s.rules), s.data...) {
+		s.refs.add(l)
+	}
+	for _, wait := range []time.Duration{0, time.Hour} {
+		time.Sleep(wait) // in the bubble: nothing waits
+		synctest.Wait()
+		limit := oneOf(s, []int{1, 200, 1 << 20})
+		for range 2 {
+			for i, from := range s.nodes {
+				relay(s.t, from, s.nodes[(i+1)%len(s.nodes)], s.space, limit)
+			}
+		}
+		s.refs.latest = uint64(time.Now().Add(node.MaxAhead).UnixMilli())
+		s.refs.settle()
+		for i, m := range s.nodes {
+			s.refs.compare(s.t, fmt.Sprintf("node %d after %v", i, wait), m)
+		}
+	}
+}
+
+// TestNodesConverge writes, forks, grants, removes devices, delivers in any
+// order and in parts, relays and restarts; in the end every node shows what
+// follows from all of it by definition.
+func TestNodesConverge(t *testing.T) {
+	for _, name := range []string{"owner", "left", "right"} {
+		newIdentity(t, name)
+	}
+	rapid.Check(t, func(rt *rapid.T) {
+		c := &choices{list: rapid.SliceOfN(rapid.Uint16(), 0, 500).Draw(rt, "choices")}
+		if err := inBubble(t, func(f failer) {
+			s := newScene(f, t, c)
+			defer s.close()
+			actions := []func(){
+				s.write, s.write, s.fork, s.rule, s.local, s.deliver, s.deliver, s.restart,
+				func() { time.Sleep(time.Second) },
+				func() {
+					i := s.between(0, 2)
+					relay(s.t, s.nodes[i], s.nodes[(i+s.between(1, 2))%3], s.space, 500)
+				},
+			}
+			for len(c.list) > 0 {
+				actions[s.between(0, len(actions)-1)]()
+			}
+			s.settle()
+		}); err != nil {
+			rt.Fatal(err)
+		}
+	})
+}
+
+// choices decide what happens in a scene. They are drawn before it begins:
+// time is not real while it lasts, which rapid couldn't bear.
+type choices struct{ list []uint16 }
+
+func (c *choices) next() int {
+	if len(c.list) == 0 {
+		return 0
+	}
+	v := c.list[0]
+	c.list = c.list[1:]
+	return int(v)
+}
+
+func (s *scene) between(low, high int) int { return low + s.choices.next()%(high-low+1) }
+func (s *scene) coin() bool                { return s.choices.next()%2 == 1 }
+
+func oneOf[T any](s *scene, list []T) T { return list[s.choices.next()%len(list)] }
+
+// failure is how a helper ends a scene.
+type failure string
+
+type bubble struct{}
+
+func (bubble) Helper()                           {}
+func (bubble) Fatalf(format string, args ...any) { panic(failure(fmt.Sprintf(format, args...))) }
+
+// inBubble runs f where time is not real, and says why it failed.
+func inBubble(t *testing.T, f func(failer)) (err error) {
+	synctest.Test(t, func(*testing.T) {
+		defer func() {
+			switch p := recover().(type) {
+			case nil:
+			case failure:
+				err = errors.New(string(p))
+			default:
+				panic(p)
+			}
+		}()
+		f(bubble{})
+	})
+	return err
+}
