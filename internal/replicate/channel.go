@@ -144,6 +144,7 @@ func (c *channel) holding(scope []sennit.Path, since sennit.Cursor) (*wire.Open,
 	o := &wire.Open{Tag: c.tag, Scope: scope, Since: since}
 	if a != nil {
 		o.Authority, o.Heads = a.Digest(), a.Heads()
+		slices.SortFunc(o.Heads, func(a, b sennit.Hash) int { return bytes.Compare(a[:], b[:]) })
 		o.Heads = o.Heads[:min(len(o.Heads), wire.MaxHeads)]
 	}
 	at, err := c.s.n.Arrivals()
@@ -172,6 +173,9 @@ func (c *channel) holding(scope []sennit.Path, since sennit.Cursor) (*wire.Open,
 		}
 	}
 	slices.SortFunc(o.Sizes, func(a, b wire.LogSize) int { return bytes.Compare(a.Log[:], b.Log[:]) })
+	// Ids may be made to begin alike. Then one is named, and the peer asks for
+	// what it needs of the others.
+	o.Sizes = slices.CompactFunc(o.Sizes, func(a, b wire.LogSize) bool { return a.Log == b.Log })
 	return o, nil
 }
 
@@ -255,6 +259,9 @@ func (c *channel) opened(_ context.Context, o *wire.Open) error {
 	if agree && mine.Digest == o.Digest && slices.Equal(mine.Scope, o.Scope) {
 		s.mu.Lock()
 		c.equal(o.At.N)
+		if c.driving { // the peer may have said what it holds before it agreed
+			s.post(&wire.Compare{Tag: c.tag, Authority: print8(o.Authority), At: mine.At.N})
+		}
 		s.mu.Unlock()
 	}
 	s.wake()

@@ -21,6 +21,7 @@ import (
 	"github.com/sennit/sennit/internal/node"
 	"github.com/sennit/sennit/internal/replicate"
 	"github.com/sennit/sennit/internal/store"
+	"github.com/sennit/sennit/internal/wire"
 )
 
 // net connects peers by host, in memory and without faults; it counts bytes
@@ -52,7 +53,18 @@ type pipe struct {
 	once       *sync.Once
 }
 
+// trace prints messages when the environment has DEBUG set.
+func trace(self replicate.Host, msg []byte) {
+	if os.Getenv("DEBUG") == "" {
+		return
+	}
+	number, f, err := wire.DecodeFrame(msg)
+	text := fmt.Sprintf("%+v", f)
+	fmt.Fprintf(os.Stderr, "%d %x -> %d %T %.300s %v\n", time.Now().UnixMilli()%1e6, self[:1], number, f, text, err)
+}
+
 func (p *pipe) Send(ctx context.Context, msg []byte) error {
+	trace(p.self, msg)
 	p.net.bytes.Add(int64(len(msg)))
 	p.net.turns.Add(1)
 	select {

@@ -119,11 +119,7 @@ func (r *Replicator) Run(ctx context.Context) error {
 	sub := r.n.Subscribe(sennit.Space{}, r.touch)
 	defer sub.Close()
 	for ctx.Err() == nil {
-		for _, _ = sub.Take(nil, 1024); ; {
-			if events, lagged := sub.Take(nil, 1024); len(events) == 0 && !lagged {
-				break
-			}
-		}
+		drain(sub)
 		changed, wait := r.dialDue(ctx, &wg)
 		timer := time.NewTimer(wait)
 		select {

@@ -357,6 +357,7 @@ func (s *session) greeting() (*wire.Hello, error) {
 		h.Interests = append(h.Interests, pad)
 	}
 	slices.SortFunc(h.Interests, func(a, b [8]byte) int { return bytes.Compare(a[:], b[:]) })
+	h.Interests = slices.Compact(h.Interests)
 	return h, nil
 }
 

@@ -1,8 +1,10 @@
 package replicate
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/sennit/sennit"
@@ -88,7 +90,7 @@ func (s *session) turn(put func(wire.Frame) error, sub *hub.Sub[*sennit.Update],
 		}
 	}
 	if recheck {
-		sub.Take(nil, 1<<20)
+		drain(sub)
 		if err := s.interest(put, told); err != nil {
 			return true, err
 		}
@@ -126,6 +128,7 @@ func (s *session) interest(put func(wire.Frame) error, told map[[8]byte]bool) er
 	if len(more) == 0 {
 		return nil
 	}
+	slices.SortFunc(more, func(a, b [8]byte) int { return bytes.Compare(a[:], b[:]) })
 	return put(&wire.Interest{Interests: more})
 }
 
@@ -157,4 +160,14 @@ func median(all []time.Duration) time.Duration {
 		}
 	}
 	return all[len(all)/2]
+}
+
+// drain takes all that there is: a subscriber is woken again only after it
+// found nothing.
+func drain(sub *hub.Sub[*sennit.Update]) {
+	for {
+		if events, lagged := sub.Take(nil, 1<<20); len(events) == 0 && !lagged {
+			return
+		}
+	}
 }
