@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"strconv"
@@ -30,9 +31,12 @@ func (a *app) generate() *cobra.Command {
 	var size string
 	cmd := &cobra.Command{
 		Use: "gen PATH", Short: "write random values",
-		Long:    "Writes random values under a path, to see what a node does with them. The same\nseed gives the same values.",
-		Example: "  sennit gen test/data --n 10000 --batch 100\n  sennit gen test/live --n 600 --rate 10",
-		Args:    args(cobra.ExactArgs(1)),
+		Long: `Writes random values under a path, to see what a node does with them. The same
+seed gives the same values. It prints how many are on disk, also if it is
+interrupted or fails.`,
+		Example:           "  sennit gen test/data --n 10000 --batch 100\n  sennit gen test/live --n 600 --rate 10",
+		Args:              args(cobra.ExactArgs(1)),
+		ValidArgsFunction: a.completePaths(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			at, err := sennit.ParseAddr(strings.TrimSuffix(args[0], "/"))
 			if err == nil {
@@ -47,14 +51,11 @@ func (a *app) generate() *cobra.Command {
 			}
 			defer c.Close()
 			done, err := g.run(cmd.Context(), c, at, a)
-			if err != nil {
-				return err
-			}
 			if a.json {
-				return a.print(map[string]int64{"ops": done})
+				return errors.Join(err, a.print(map[string]int64{"ops": done}))
 			}
 			a.line("%d", done)
-			return nil
+			return err
 		},
 	}
 	f := cmd.Flags()
@@ -119,7 +120,7 @@ func (g *generator) run(ctx context.Context, c *client.Client, at sennit.Addr, a
 				if _, err := c.Write(ctx, at.Root, changes); err != nil {
 					return err
 				}
-				if k := done.Add(int64(len(changes))); isTerminal(a.err) && k*20/int64(g.n) != (k-int64(len(changes)))*20/int64(g.n) {
+				if k := done.Add(int64(len(changes))); a.told && k*20/int64(g.n) != (k-int64(len(changes)))*20/int64(g.n) {
 					a.note("%d of %d, %.0f a second", k, g.n, float64(k)/time.Since(begun).Seconds())
 				}
 			}

@@ -9,6 +9,7 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -16,6 +17,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -36,24 +38,32 @@ func main() {
 }
 
 // Main runs one command and returns its exit code.
-func Main(ctx context.Context, args []string, in io.Reader, out, err io.Writer) int {
-	a := &app{in: in, out: out, err: err}
+func Main(ctx context.Context, args []string, in io.Reader, out, errs io.Writer) int {
+	a := &app{in: in, out: bufio.NewWriter(out), err: errs, seen: isTerminal(out), told: isTerminal(errs)}
 	root := a.root()
 	root.SetArgs(args)
 	root.SetIn(in)
-	root.SetOut(out)
-	root.SetErr(err)
+	root.SetOut(a.out)
+	root.SetErr(errs)
 	fail := root.ExecuteContext(ctx)
 	if a.cancel != nil {
 		a.cancel()
 	}
+	if err := a.out.Flush(); err != nil && fail == nil {
+		fail = sennit.Errorf(sennit.Internal, "write the result: %w", err)
+	}
+	// An error may have come before the flag was read.
+	a.json = a.json || slices.Contains(args, "--json")
 	return a.report(ctx, fail)
 }
 
 // app is one run of the program.
 type app struct {
-	in       io.Reader
-	out, err io.Writer
+	in   io.Reader
+	out  *bufio.Writer // of results; it remembers an error, and Main reports it
+	err  io.Writer
+	seen bool // somebody looks at the results as they come
+	told bool // somebody looks at what else is said
 
 	data    string
 	json    bool
@@ -63,6 +73,12 @@ type app struct {
 
 // usageError is a mistake in how the program was called.
 type usageError struct{ error }
+
+// exitError is an exit code that no [sennit.Code] has. All was said already.
+type exitError struct {
+	error
+	code int
+}
 
 func (a *app) root() *cobra.Command {
 	root := &cobra.Command{
@@ -74,17 +90,19 @@ you choose, from node to node, without a server in the middle.
 Start with:   sennit up
 Then write:   sennit set notes/hello 'hello, world'
 And invite:   sennit invite new`,
-		SilenceErrors: true,
-		SilenceUsage:  true,
+		SilenceErrors:     true,
+		SilenceUsage:      true,
+		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
+			if a.timeout < 0 {
+				return usageError{errors.New("--timeout is negative")}
+			}
 			if a.timeout > 0 {
 				ctx, cancel := context.WithTimeout(cmd.Context(), a.timeout)
 				a.cancel = cancel
 				cmd.SetContext(ctx)
 			}
-			dir, err := daemon.DataDir(a.data)
-			a.data = dir
-			return err
+			return nil
 		},
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
@@ -93,7 +111,7 @@ And invite:   sennit invite new`,
 	f.BoolVar(&a.json, "json", false, "print JSON")
 	f.DurationVar(&a.timeout, "timeout", 0, "give up after this long, such as 30s")
 	root.AddCommand(
-		a.up(), a.initialise(), a.openPage(), a.status(), a.doctor(), a.version(),
+		a.up(), a.initialise(), a.openPage(), a.status(), a.doctor(), a.version(), a.completion(),
 		a.get(), a.set(), a.remove(), a.list(), a.watch(), a.digest(), a.generate(),
 		a.follow(), a.unfollow(), a.follows(), a.invite(), a.join(),
 		a.id(), a.token(), a.allow(), a.rules(),
@@ -111,21 +129,46 @@ func args(check cobra.PositionalArgs) cobra.PositionalArgs {
 	}
 }
 
+// group is a command that only has others below it. Without RunE cobra would
+// print its help and exit with 0 whatever follows.
+func group(use, short string, below ...*cobra.Command) *cobra.Command {
+	cmd := &cobra.Command{
+		Use: use, Short: short,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			var names []string
+			for _, c := range cmd.Commands() {
+				names = append(names, c.Name())
+			}
+			what := fmt.Sprintf("%q needs a command after it", cmd.CommandPath())
+			if len(args) > 0 {
+				what = fmt.Sprintf("unknown command %q for %q", args[0], cmd.CommandPath())
+			}
+			return usageError{fmt.Errorf("%s: %s", what, strings.Join(names, ", "))}
+		},
+	}
+	cmd.AddCommand(below...)
+	return cmd
+}
+
 // report prints an error and tells the exit code.
 func (a *app) report(ctx context.Context, err error) int {
 	if err == nil {
 		return 0
 	}
-	code, hint := sennit.CodeOf(err), sennit.HintOf(err)
+	var exit exitError
+	if errors.As(err, &exit) {
+		return exit.code
+	}
+	code, hint, message := sennit.CodeOf(err), sennit.HintOf(err), err.Error()
 	var usage usageError
 	switch {
-	case errors.As(err, &usage) || strings.HasPrefix(err.Error(), "unknown command"):
+	case errors.As(err, &usage) || strings.HasPrefix(message, "unknown command"):
 		code = sennit.BadInput
 		if hint == "" {
 			hint = "see: sennit --help"
 		}
 	case ctx.Err() != nil:
-		code = sennit.Interrupted
+		code, hint, message = sennit.Interrupted, "", "interrupted"
 	}
 	if a.json {
 		type body struct {
@@ -133,10 +176,10 @@ func (a *app) report(ctx context.Context, err error) int {
 			Message string      `json:"message"`
 			Hint    string      `json:"hint,omitempty"`
 		}
-		_ = json.NewEncoder(a.err).Encode(map[string]body{"error": {code, err.Error(), hint}}) // nothing is left to tell it to
+		_ = json.NewEncoder(a.err).Encode(map[string]body{"error": {code, message, hint}}) // nothing is left to tell it to
 		return code.Exit()
 	}
-	fmt.Fprintf(a.err, "sennit: %v\n", err)
+	fmt.Fprintf(a.err, "sennit: %s\n", message)
 	if hint != "" {
 		fmt.Fprintf(a.err, "hint: %s\n", hint)
 	}
@@ -145,9 +188,13 @@ func (a *app) report(ctx context.Context, err error) int {
 
 // client connects to the node that runs on the data directory.
 func (a *app) client(ctx context.Context) (*client.Client, error) {
-	c, err := client.Dial(ctx, client.Config{Socket: daemon.Socket(a.data)})
+	dir, err := daemon.DataDir(a.data)
+	if err != nil {
+		return nil, err
+	}
+	c, err := client.Dial(ctx, client.Config{Socket: daemon.Socket(dir)})
 	if sennit.CodeOf(err) == sennit.Unreachable {
-		return nil, sennit.Hint(sennit.Errorf(sennit.Unreachable, "no node runs on %s", a.data),
+		return nil, sennit.Hint(sennit.Errorf(sennit.Unreachable, "no node runs on %s", dir),
 			"start it: sennit up (another data directory: --data DIR)")
 	}
 	return c, err
@@ -163,7 +210,7 @@ func (a *app) do(ctx context.Context, method, path string, in, out any) error {
 	return c.Do(ctx, method, "/_node/"+path, in, out)
 }
 
-// print writes v as JSON.
+// print writes v as one line of JSON.
 func (a *app) print(v any) error { return json.NewEncoder(a.out).Encode(v) }
 
 // line writes one line of a result.
@@ -172,6 +219,7 @@ func (a *app) line(format string, args ...any) { fmt.Fprintf(a.out, format+"\n",
 // note tells people something that is not the result.
 func (a *app) note(format string, args ...any) {
 	if !a.json {
+		_ = a.out.Flush() // what was said before comes before; Main reports an error
 		fmt.Fprintf(a.err, format+"\n", args...)
 	}
 }

@@ -3,9 +3,11 @@ package main
 import (
 	"bufio"
 	"encoding/json"
+	"errors"
 	"os/exec"
 	"runtime"
 	"runtime/debug"
+	"strconv"
 	"strings"
 	"time"
 
@@ -16,6 +18,10 @@ import (
 	"github.com/sennit/sennit/internal/daemon"
 )
 
+// schema is the version of what the commands print with --json. Members may be
+// added to it; one that is taken away or changes its meaning makes a new one.
+const schema = 1
+
 func (a *app) up() *cobra.Command {
 	var cfg daemon.Config
 	var noOpen bool
@@ -24,11 +30,16 @@ func (a *app) up() *cobra.Command {
 		Short: "run a node until it is interrupted",
 		Long: `Runs a node in the foreground. Makes an identity if the data directory has none.
 When it is ready it prints where to go; with --json, one line:
-{"ready":true,"space","device","http","open","peer":[...],"pid"}`,
-		Example: "  sennit up\n  sennit up --data /srv/sennit --http 127.0.0.1:0 --json",
+{"ready":true,"space","device","http","open","peer":[...],"pid"}
+
+The settings can also stand in config.toml in the data directory, by the names
+of the flags. Flags come before variables, and variables before the file.`,
+		Example: "  sennit up\n  sennit up --http 127.0.0.1:0 --json",
 		Args:    args(cobra.NoArgs),
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			cfg.Data = a.data
+		RunE: func(cmd *cobra.Command, _ []string) (err error) {
+			if cfg.Data, err = daemon.DataDir(a.data); err != nil {
+				return err
+			}
 			if err := cfg.Load(); err != nil {
 				return err
 			}
@@ -36,8 +47,8 @@ When it is ready it prints where to go; with --json, one line:
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&cfg.HTTP, "http", "", "address of the HTTP door, or off (SENNIT_HTTP; default "+daemon.DefaultHTTP+")")
-	f.StringArrayVar(&cfg.Listen, "listen", nil, "multiaddr for peers, repeatable (SENNIT_LISTEN; default QUIC and TCP on free ports)")
+	f.StringVar(&cfg.HTTP, "http", "", "address of the HTTP door, or off (SENNIT_HTTP; default "+daemon.DefaultHTTP+" or the next free port)")
+	f.StringArrayVar(&cfg.Listen, "listen", nil, "multiaddr for peers, repeatable (SENNIT_LISTEN; default QUIC and TCP on a free port, which is kept)")
 	f.StringVar(&cfg.LAN, "lan", "", "look for nodes on the local network: on or off (SENNIT_LAN; default on)")
 	f.StringVar(&cfg.Reserve, "reserve", "", "disk that stays free, such as 500MB (SENNIT_RESERVE; default the larger of 1 GiB and 10 %)")
 	f.StringVar(&cfg.Name, "name", "", "name of this device, for a new identity (SENNIT_NAME; default the host name)")
@@ -49,8 +60,9 @@ When it is ready it prints where to go; with --json, one line:
 // ready tells where a node that has started is. A browser is opened only for
 // somebody who sits there.
 func (a *app) ready(r daemon.Ready, noOpen bool) {
+	defer a.out.Flush() // if whoever listened went away the node runs on
 	if a.json {
-		_ = a.print(r) // whoever listened went away; the node runs on
+		_ = a.print(r)
 		return
 	}
 	if r.New {
@@ -65,7 +77,7 @@ func (a *app) ready(r daemon.Ready, noOpen bool) {
 		return
 	}
 	a.line("ready: %s", r.Open)
-	if !noOpen && isTerminal(a.out) {
+	if !noOpen && a.seen {
 		browse(r.Open)
 	}
 }
@@ -90,10 +102,14 @@ func (a *app) initialise() *cobra.Command {
 		Use:     "init",
 		Short:   "make an identity without running a node",
 		Long:    "Makes an identity and prints its recovery words, once. Write them down: they are\nthe only way back if this machine is lost.",
-		Example: "  sennit init",
+		Example: "  sennit init\n  sennit init --name kitchen --json",
 		Args:    args(cobra.NoArgs),
 		RunE: func(*cobra.Command, []string) error {
-			cfg := daemon.Config{Data: a.data, Name: name}
+			dir, err := daemon.DataDir(a.data)
+			if err != nil {
+				return err
+			}
+			cfg := daemon.Config{Data: dir, Name: name}
 			if err := cfg.Load(); err != nil {
 				return err
 			}
@@ -105,20 +121,13 @@ func (a *app) initialise() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if a.json {
-				err = a.print(map[string]string{"space": id.Space().String(), "device": id.Device().String(), "words": words})
-			} else {
+			if !a.json {
 				a.line("%s", id.Space())
-				a.line("%s", words)
-				a.note("Write these twelve words down now. They are not shown again.")
 			}
-			if err != nil {
-				return err
-			}
-			return id.ForgetWords()
+			return a.showWords(id, words, map[string]string{"space": id.Space().String(), "device": id.Device().String(), "words": words})
 		},
 	}
-	cmd.Flags().StringVar(&name, "name", "", "name of this device (default the host name)")
+	cmd.Flags().StringVar(&name, "name", "", "name of this device (SENNIT_NAME; default the host name)")
 	return cmd
 }
 
@@ -129,16 +138,16 @@ func (a *app) openPage() *cobra.Command {
 		Example: "  sennit open",
 		Args:    args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			var out map[string]string
+			var out daemon.Opened
 			if err := a.do(cmd.Context(), "POST", "page", nil, &out); err != nil {
 				return err
 			}
 			if a.json {
 				return a.print(out)
 			}
-			a.line("%s", out["open"])
-			if isTerminal(a.out) {
-				browse(out["open"])
+			a.line("%s", out.Open)
+			if a.seen {
+				browse(out.Open)
 			}
 			return nil
 		},
@@ -146,55 +155,103 @@ func (a *app) openPage() *cobra.Command {
 }
 
 func (a *app) status() *cobra.Command {
-	return &cobra.Command{
+	var check bool
+	cmd := &cobra.Command{
 		Use: "status", Short: "say how the node is",
-		Example: "  sennit status --json",
+		Long: `Says how the node is.
+
+With --check it prints one line for a monitoring system and exits with 0 if all
+is well, 1 if there are warnings, 2 if the node is down or can't do its work, 3
+if that can't be told.`,
+		Example: "  sennit status\n  sennit status --json\n  sennit status --check",
 		Args:    args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			var s daemon.Status
-			if err := a.do(cmd.Context(), "GET", "status", nil, &s); err != nil {
+			err := a.do(cmd.Context(), "GET", "status", nil, &s)
+			if check {
+				return a.check(&s, err)
+			}
+			if err != nil {
 				return err
 			}
 			if a.json {
 				return a.print(s)
 			}
-			a.line("space    %s", s.Space)
-			a.line("http     %s", s.HTTP)
-			a.line("up       %s, process %d, sennit %s", time.Since(s.Since).Round(time.Second), s.PID, s.Version)
-			a.line("holds    %d spaces, %d live ops of its own, %.1f MB on disk", s.Spaces, s.Ops, float64(s.Store)/1e6)
-			a.line("disk     %.1f GB free of %.1f GB", float64(s.Disk.Free)/1e9, float64(s.Disk.Size)/1e9)
-			a.line("peers    %d", len(s.Peers))
-			for _, p := range s.Peers {
-				a.line("         %s %s, %d of %d spaces in step", orUnknown(p.Space), p.Addr, p.Synced, p.Spaces)
-			}
-			for _, w := range s.Warnings {
-				a.note("warning: %s", w.What)
-				a.note("hint: %s", w.Do)
-			}
+			a.describeStatus(&s)
 			return nil
 		},
 	}
+	cmd.Flags().BoolVar(&check, "check", false, "one line and an exit code for monitoring systems")
+	return cmd
 }
 
-func orUnknown(s string) string {
-	if s == "" {
-		return "unknown"
+func (a *app) describeStatus(s *daemon.Status) {
+	a.line("space    %s", s.Space)
+	if s.HTTP != "" {
+		a.line("http     %s", s.HTTP)
 	}
-	return s
+	a.line("up       %s, process %d, sennit %s", time.Since(s.Since).Round(time.Second), s.PID, s.Version)
+	a.line("holds    %d spaces, %d live ops of its own, %.1f MB on disk", s.Spaces, s.Ops, float64(s.Store)/1e6)
+	a.line("disk     %.1f GB free of %.1f GB", float64(s.Disk.Free)/1e9, float64(s.Disk.Size)/1e9)
+	a.line("peers    %d", len(s.Peers))
+	for _, p := range s.Peers {
+		who := p.Space
+		if who == "" {
+			who = "unknown"
+		}
+		a.line("         %s %s, %d of %d spaces in step", who, p.Addr, p.Synced, p.Spaces)
+	}
+	for _, w := range s.Warnings {
+		a.note("warning: %s", w.What)
+		a.note("hint: %s", w.Do)
+	}
+}
+
+// check is the answer for a monitoring system: the line and exit codes of a
+// Nagios plugin (Monitoring Plugins Development Guidelines).
+func (a *app) check(s *daemon.Status, err error) error {
+	code, words := 0, []string{strconv.Itoa(len(s.Peers)) + " peers", strconv.Itoa(s.Spaces) + " spaces"}
+	switch {
+	case sennit.CodeOf(err) == sennit.Unreachable || sennit.CodeOf(err) == sennit.Timeout:
+		code, words = 2, []string{err.Error()}
+	case err != nil:
+		code, words = 3, []string{err.Error()}
+	case len(s.Warnings) > 0:
+		code, words = 1, nil
+		for _, w := range s.Warnings {
+			words = append(words, w.What)
+			if w.Grave {
+				code = 2
+			}
+		}
+	}
+	state := [...]string{"OK", "WARNING", "CRITICAL", "UNKNOWN"}[code]
+	if a.json {
+		if err := a.print(map[string]any{"state": strings.ToLower(state), "what": words}); err != nil {
+			return err
+		}
+	} else {
+		a.line("SENNIT %s - %s", state, strings.Join(words, ", "))
+	}
+	if code == 0 {
+		return nil
+	}
+	return exitError{errors.New(state), code}
 }
 
 func (a *app) doctor() *cobra.Command {
-	var verify bool
+	var deep bool
 	cmd := &cobra.Command{
 		Use: "doctor", Short: "say what is wrong and what to do",
-		Long: `Says what is wrong, and what to do about it. Exits with 1 if anything is.
+		Long: `Says what is wrong, and what to do about it. Exits with 1 if anything is. Where no
+node runs on the data directory, it looks whether one could.
 
 With --verify it checks every chain, signature, digest and index against the
-ops. Where no node runs on the data directory, it opens the store itself.`,
+ops.`,
 		Example: "  sennit doctor\n  sennit doctor --verify",
 		Args:    args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			findings, err := a.examine(cmd, verify)
+			findings, err := a.examine(cmd, deep)
 			if err != nil {
 				return err
 			}
@@ -212,40 +269,46 @@ ops. Where no node runs on the data directory, it opens the store itself.`,
 					a.line("  %s", f.Do)
 				}
 			}
-			if len(findings) > 0 {
+			switch {
+			case len(findings) == 1:
+				return sennit.Errorf(sennit.Internal, "one thing is wrong")
+			case len(findings) > 0:
 				return sennit.Errorf(sennit.Internal, "%d things are wrong", len(findings))
-			}
-			if !a.json {
+			case !a.json:
 				a.line("all is well")
 			}
 			return nil
 		},
 	}
-	cmd.Flags().BoolVar(&verify, "verify", false, "check every chain, signature, digest and index")
+	cmd.Flags().BoolVar(&deep, "verify", false, "check every chain, signature, digest and index")
 	return cmd
 }
 
 // examine asks the running node, or looks at the data directory where none runs.
-func (a *app) examine(cmd *cobra.Command, verify bool) ([]daemon.Finding, error) {
+func (a *app) examine(cmd *cobra.Command, deep bool) ([]daemon.Finding, error) {
 	progress := func(p daemon.Progress) {
-		if isTerminal(a.err) {
+		if a.told {
 			a.note("checked %d of %d", p.Checked, p.Total)
 		}
 	}
 	c, err := a.client(cmd.Context())
-	if sennit.CodeOf(err) == sennit.Unreachable && verify {
-		cfg := daemon.Config{Data: a.data}
+	if sennit.CodeOf(err) == sennit.Unreachable {
+		dir, err := daemon.DataDir(a.data)
+		if err != nil {
+			return nil, err
+		}
+		cfg := daemon.Config{Data: dir}
 		if err := cfg.Load(); err != nil {
 			return nil, err
 		}
-		return daemon.Verify(cmd.Context(), cfg, progress)
+		return daemon.Examine(cmd.Context(), cfg, deep, progress)
 	}
 	if err != nil {
 		return nil, err
 	}
 	defer c.Close()
 	query := ""
-	if verify {
+	if deep {
 		query = "?verify"
 	}
 	body, err := c.Open(cmd.Context(), "/_node/doctor"+query)
@@ -254,14 +317,14 @@ func (a *app) examine(cmd *cobra.Command, verify bool) ([]daemon.Finding, error)
 	}
 	defer body.Close()
 	lines := bufio.NewScanner(body)
-	lines.Buffer(nil, 16<<20)
+	lines.Buffer(nil, 16<<20) // there may be many findings
 	for lines.Scan() {
 		var p daemon.Progress
 		if err := json.Unmarshal(lines.Bytes(), &p); err != nil {
 			return nil, sennit.Errorf(sennit.Internal, "read the node's answer: %w", err)
 		}
 		if p.Error != "" {
-			return nil, sennit.Errorf(sennit.Internal, "%s", p.Error)
+			return nil, sennit.Errorf(sennit.Internal, "the check was not finished: %s", p.Error)
 		}
 		if p.Done {
 			return p.Findings, nil
@@ -269,28 +332,36 @@ func (a *app) examine(cmd *cobra.Command, verify bool) ([]daemon.Finding, error)
 		progress(p)
 	}
 	if err := lines.Err(); err != nil {
-		return nil, err
+		return nil, sennit.Errorf(sennit.CodeOf(err), "read the node's answer: %w", err)
 	}
-	return nil, sennit.Errorf(sennit.Internal, "the node's answer ended early")
+	return nil, sennit.Errorf(sennit.Unreachable, "the node's answer ended early")
 }
 
 func (a *app) version() *cobra.Command {
 	return &cobra.Command{
 		Use: "version", Short: "say which version this is",
-		Args: args(cobra.NoArgs),
+		Long:    "Says which version this is. With --json, \"schema\" is the version of what commands\nprint with --json.",
+		Example: "  sennit version\n  sennit version --json",
+		Args:    args(cobra.NoArgs),
 		RunE: func(*cobra.Command, []string) error {
-			v := map[string]string{"version": daemon.Version(), "go": runtime.Version(), "platform": runtime.GOOS + "/" + runtime.GOARCH}
+			v := struct {
+				Version  string `json:"version"`
+				Commit   string `json:"commit,omitempty"`
+				Go       string `json:"go"`
+				Platform string `json:"platform"`
+				Schema   int    `json:"schema"`
+			}{Version: daemon.Version(), Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH, Schema: schema}
 			if info, ok := debug.ReadBuildInfo(); ok {
 				for _, s := range info.Settings {
 					if s.Key == "vcs.revision" {
-						v["commit"] = s.Value
+						v.Commit = s.Value
 					}
 				}
 			}
 			if a.json {
 				return a.print(v)
 			}
-			a.line("sennit %s %s %s %s", v["version"], v["commit"], v["go"], v["platform"])
+			a.line("sennit %s", strings.Join(strings.Fields(strings.Join([]string{v.Version, v.Commit, v.Go, v.Platform}, " ")), " "))
 			return nil
 		},
 	}

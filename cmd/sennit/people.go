@@ -1,7 +1,9 @@
 package main
 
 import (
+	"context"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
@@ -10,20 +12,52 @@ import (
 	"github.com/sennit/sennit"
 
 	"github.com/sennit/sennit/internal/daemon"
+	"github.com/sennit/sennit/internal/replicate"
 )
+
+// space reads a space's id, or what it is called here.
+func (a *app) space(ctx context.Context, text string) (string, error) {
+	name, petname := strings.CutPrefix(text, "@")
+	if !petname {
+		id, err := sennit.ParseSpace(text)
+		if strings.HasPrefix(text, "sennit:") {
+			err = sennit.Hint(sennit.Errorf(sennit.BadInput, "this is an invitation"), "accept it: sennit join LINK")
+		} else if err != nil {
+			err = sennit.Hint(err, "or name somebody whom this node knows: @NAME")
+		}
+		return id.String(), err
+	}
+	var all []daemon.Follow
+	if err := a.do(ctx, "GET", "follows", nil, &all); err != nil {
+		return "", err
+	}
+	for _, f := range all {
+		if f.Name == name {
+			return f.Space, nil
+		}
+	}
+	return "", sennit.Hint(sennit.Errorf(sennit.NotFound, "nobody is called %s here", text), "see whom this node knows with: sennit follows")
+}
 
 func (a *app) follow() *cobra.Command {
 	var name, host string
 	var addrs []string
 	cmd := &cobra.Command{
-		Use: "follow SPACE", Short: "replicate somebody's space",
-		Long:    "Keeps a copy of what you may read of a space, and keeps it up to date. Following\nsomebody twice changes nothing. An invitation link is for: sennit join",
-		Example: "  sennit follow SPACE --name bob --host HOST --addr /ip4/192.0.2.7/udp/4001/quic-v1",
-		Args:    args(cobra.ExactArgs(1)),
+		Use: "follow SPACE|@NAME", Short: "replicate somebody's space",
+		Long: `Keeps a copy of what you may read of a space, and keeps it up to date. Following
+somebody twice changes nothing, except what is said anew. An invitation link is
+for: sennit join`,
+		Example:           "  sennit follow $SPACE --name bob --addr $ADDR\n  sennit follow @bob --name robert",
+		Args:              args(cobra.ExactArgs(1)),
+		ValidArgsFunction: a.completeNames(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			in := map[string]any{"name": name, "host": host, "addrs": addrs}
+			space, err := a.space(cmd.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			in := map[string]any{"name": strings.TrimPrefix(name, "@"), "host": host, "addrs": addrs}
 			var out daemon.Follow
-			if err := a.do(cmd.Context(), "PUT", "follows/"+url.PathEscape(args[0]), in, &out); err != nil {
+			if err := a.do(cmd.Context(), "PUT", "follows/"+space, in, &out); err != nil {
 				return err
 			}
 			if a.json {
@@ -34,34 +68,24 @@ func (a *app) follow() *cobra.Command {
 	}
 	f := cmd.Flags()
 	f.StringVar(&name, "name", "", "what to call it here: @NAME")
-	f.StringVar(&host, "host", "", "transport key of a node that has it")
-	f.StringArrayVar(&addrs, "addr", nil, "multiaddr of that node, repeatable")
+	f.StringVar(&host, "host", "", "key of a node that has it, if the address doesn't end in it")
+	f.StringArrayVar(&addrs, "addr", nil, "multiaddr of a node that has it, as its status tells, repeatable")
 	return cmd
 }
 
 func (a *app) unfollow() *cobra.Command {
 	return &cobra.Command{
 		Use: "unfollow SPACE|@NAME", Short: "stop replicating somebody's space",
-		Long:    "Stops keeping a space up to date. What is here of it stays.",
-		Example: "  sennit unfollow @bob",
-		Args:    args(cobra.ExactArgs(1)),
+		Long:              "Stops keeping a space up to date. What is here of it stays.",
+		Example:           "  sennit unfollow @bob",
+		Args:              args(cobra.ExactArgs(1)),
+		ValidArgsFunction: a.completeNames(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			space := args[0]
-			if name, ok := strings.CutPrefix(space, "@"); ok {
-				var all []daemon.Follow
-				if err := a.do(cmd.Context(), "GET", "follows", nil, &all); err != nil {
-					return err
-				}
-				for _, f := range all {
-					if f.Name == name {
-						space = f.Space
-					}
-				}
-				if space == args[0] {
-					return sennit.Hint(sennit.Errorf(sennit.NotFound, "nobody is called %s here", space), "see: sennit follows")
-				}
+			space, err := a.space(cmd.Context(), args[0])
+			if err != nil {
+				return err
 			}
-			return a.do(cmd.Context(), "DELETE", "follows/"+url.PathEscape(space), nil, nil)
+			return a.do(cmd.Context(), "DELETE", "follows/"+space, nil, nil)
 		},
 	}
 }
@@ -69,7 +93,8 @@ func (a *app) unfollow() *cobra.Command {
 func (a *app) follows() *cobra.Command {
 	return &cobra.Command{
 		Use: "follows", Short: "list the spaces that are replicated",
-		Example: "  sennit follows --json",
+		Long:    "Prints a line for each: what it is called, the space, whether it is live, syncing\nor offline, and how many values are here.",
+		Example: "  sennit follows\n  sennit follows --json",
 		Args:    args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			var all []daemon.Follow
@@ -92,7 +117,6 @@ func (a *app) follows() *cobra.Command {
 }
 
 func (a *app) invite() *cobra.Command {
-	cmd := &cobra.Command{Use: "invite", Short: "invite somebody", Args: args(cobra.NoArgs)}
 	var uses int
 	var expires time.Duration
 	var open, reads string
@@ -100,17 +124,11 @@ func (a *app) invite() *cobra.Command {
 		Use: "new", Short: "make an invitation link",
 		Long: `Prints a link. Whoever opens it first becomes a reader of your space and you of
 theirs: each follows the other. It works a limited number of times and runs out.`,
-		Example: "  sennit invite new\n  sennit invite new --uses 5 --expires 24h",
+		Example: "  sennit invite new\n  sennit invite new --uses 5 --expires 24h --reads posts",
 		Args:    args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			in := map[string]any{"uses": uses, "expires": expires.String(), "open": open, "reads": reads}
-			var out struct {
-				ID      string      `json:"id"`
-				Link    string      `json:"link"`
-				Uses    int         `json:"uses"`
-				Expires time.Time   `json:"expires"`
-				Reads   sennit.Path `json:"reads"`
-			}
+			var out daemon.Invited
 			if err := a.do(cmd.Context(), "POST", "invites", in, &out); err != nil {
 				return err
 			}
@@ -121,26 +139,27 @@ theirs: each follows the other. It works a limited number of times and runs out.
 			if out.Reads != "" {
 				what = "/me/" + string(out.Reads)
 			}
-			a.note("lets %d read %s, until %s:", out.Uses, what, out.Expires.Local().Format("2 January 2006 15:04"))
+			who := "one person"
+			if out.Uses != 1 {
+				who = strconv.Itoa(out.Uses) + " people"
+			}
+			a.note("lets %s read %s, until %s:", who, what, out.Expires.Local().Format("2 January 2006 15:04"))
 			a.line("%s", out.Link)
 			return nil
 		},
 	}
 	f := add.Flags()
-	f.IntVar(&uses, "uses", 1, "how many people can use it")
-	f.DurationVar(&expires, "expires", 7*24*time.Hour, "how long it lasts")
+	f.IntVar(&uses, "uses", 1, "how many people can use it, at most "+strconv.Itoa(replicate.MaxUses))
+	f.DurationVar(&expires, "expires", 7*24*time.Hour, "how long it lasts, at most 366 days")
 	f.StringVar(&open, "open", "", "a path to show them first")
-	f.StringVar(&reads, "reads", "", "let them read only under this path of your space (default: all)")
+	f.StringVar(&reads, "reads", "", "let them read only under this path of your space (default all)")
 	list := &cobra.Command{
-		Use: "ls", Short: "list invitations", Args: args(cobra.NoArgs),
+		Use: "ls", Short: "list invitations",
+		Long:    "Prints a line for each: its id, how often it was used and can be, and when it runs\nout.",
+		Example: "  sennit invite ls",
+		Args:    args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			var all []struct {
-				ID      string    `json:"id"`
-				Uses    int       `json:"uses"`
-				Used    int       `json:"used"`
-				Expires time.Time `json:"expires"`
-				By      []string  `json:"by,omitempty"`
-			}
+			var all []replicate.Invite
 			if err := a.do(cmd.Context(), "GET", "invites", nil, &all); err != nil {
 				return err
 			}
@@ -148,18 +167,26 @@ theirs: each follows the other. It works a limited number of times and runs out.
 				return a.print(all)
 			}
 			for _, in := range all {
-				a.line("%s %d/%d %s", in.ID[:16], in.Used, in.Uses, in.Expires.Local().Format(time.DateTime))
+				a.line("%.16s %d/%d %s", in.ID, in.Used, in.Uses, in.Expires.Local().Format(time.DateTime))
 			}
 			return nil
 		},
 	}
 	revoke := &cobra.Command{
-		Use: "revoke ID", Short: "make an invitation useless", Args: args(cobra.ExactArgs(1)),
-		Long: "Makes an invitation useless. The beginning of an id will do if only one starts so.",
-		RunE: func(cmd *cobra.Command, args []string) error {
-			var all []struct {
-				ID string `json:"id"`
+		Use: "revoke ID", Short: "make an invitation useless",
+		Long:    "Makes an invitation useless. The beginning of an id will do if only one starts so.\nWhoever used it already stays in.",
+		Example: "  sennit invite revoke $INVITE",
+		Args:    args(cobra.ExactArgs(1)),
+		ValidArgsFunction: a.complete(1, func(ctx context.Context, _ string) (ids []string, err error) {
+			var all []replicate.Invite
+			err = a.do(ctx, "GET", "invites", nil, &all)
+			for _, in := range all {
+				ids = append(ids, in.ID)
 			}
+			return ids, err
+		}),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			var all []replicate.Invite
 			if err := a.do(cmd.Context(), "GET", "invites", nil, &all); err != nil {
 				return err
 			}
@@ -169,33 +196,42 @@ theirs: each follows the other. It works a limited number of times and runs out.
 					found = append(found, in.ID)
 				}
 			}
-			if len(found) != 1 {
-				return sennit.Hint(sennit.Errorf(sennit.NotFound, "%d invitations start with %q", len(found), args[0]), "see: sennit invite ls")
+			switch len(found) {
+			case 1:
+				return a.do(cmd.Context(), "DELETE", "invites/"+url.PathEscape(found[0]), nil, nil)
+			case 0:
+				return sennit.Hint(sennit.Errorf(sennit.NotFound, "no invitation starts with %q", args[0]), "see: sennit invite ls")
 			}
-			return a.do(cmd.Context(), "DELETE", "invites/"+url.PathEscape(found[0]), nil, nil)
+			return sennit.Hint(sennit.Errorf(sennit.BadInput, "%d invitations start with %q", len(found), args[0]), "give more of the id; see: sennit invite ls")
 		},
 	}
-	cmd.AddCommand(add, list, revoke)
-	return cmd
+	return group("invite", "invite somebody", add, list, revoke)
 }
 
 func (a *app) join() *cobra.Command {
 	var name string
 	cmd := &cobra.Command{
 		Use: "join LINK", Short: "accept an invitation",
-		Long:    "Reaches whoever made the link, lets them read your space, and follows theirs. It\nreturns when what they have is here.",
-		Example: "  sennit join sennit:AS4...",
+		Long: `Reaches whoever made the link, lets them read your space, and follows theirs. It
+returns when what they have is here, or after 30 seconds: the rest comes by
+itself.`,
+		Example: "  sennit join $LINK --name alice",
 		Args:    args(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var out daemon.Joined
-			if err := a.do(cmd.Context(), "POST", "join", map[string]string{"link": args[0], "name": name}, &out); err != nil {
+			in := map[string]string{"link": args[0], "name": strings.TrimPrefix(name, "@")}
+			if err := a.do(cmd.Context(), "POST", "join", in, &out); err != nil {
 				return err
 			}
 			if a.json {
 				return a.print(out)
 			}
 			a.line("/%s", out.Space)
-			a.note("joined; %d values are here", out.Ops)
+			more := ""
+			if !out.Whole {
+				more = ", and more will come"
+			}
+			a.note("joined; %d values are here%s", out.Ops, more)
 			return nil
 		},
 	}

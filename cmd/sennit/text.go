@@ -5,34 +5,53 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/sennit/sennit"
 )
 
-func itoa(n int) string { return strconv.Itoa(n) }
-
-// isTerminal reports whether somebody reads or types there.
+// isTerminal reports whether somebody reads there.
 func isTerminal(v io.Writer) bool {
 	f, ok := v.(*os.File)
 	if !ok {
 		return false
 	}
 	info, err := f.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0
+	return err == nil && info.Mode()&os.ModeCharDevice != 0 && f.Name() != os.DevNull
 }
 
-// cursorText is a cursor as people pass it around, "" for none.
+// oneLine is a value as a line for people. Whoever wrote it must not be able
+// to move the cursor of a terminal.
+func oneLine(value []byte) string {
+	if !utf8.Valid(value) {
+		return "(" + strconv.Itoa(len(value)) + " bytes)"
+	}
+	var b strings.Builder
+	for _, r := range strings.TrimRight(string(value), "\n") {
+		if unicode.IsControl(r) || !unicode.IsPrint(r) && r != ' ' {
+			q := strconv.QuoteRune(r)
+			b.WriteString(q[1 : len(q)-1])
+			continue
+		}
+		b.WriteRune(r)
+	}
+	return b.String()
+}
+
+// cursorText is a cursor as people pass it around, the same as over HTTP; ""
+// for none.
 func cursorText(c sennit.Cursor) string {
 	if c == (sennit.Cursor{}) {
 		return ""
 	}
-	return strconv.FormatUint(c.Epoch, 16) + "-" + strconv.FormatUint(c.N, 10)
+	return strconv.FormatUint(c.Epoch, 10) + "-" + strconv.FormatUint(c.N, 10)
 }
 
 func parseCursor(text string) (c sennit.Cursor, err error) {
 	epoch, n, ok := strings.Cut(text, "-")
 	if ok {
-		c.Epoch, err = strconv.ParseUint(epoch, 16, 64)
+		c.Epoch, err = strconv.ParseUint(epoch, 10, 64)
 	}
 	if ok && err == nil {
 		c.N, err = strconv.ParseUint(n, 10, 64)

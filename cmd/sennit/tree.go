@@ -1,11 +1,12 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/base64"
 	"encoding/json"
-	"errors"
 	"io"
+	"mime"
 	"os"
 	"strings"
 	"unicode/utf8"
@@ -18,9 +19,10 @@ import (
 func (a *app) get() *cobra.Command {
 	return &cobra.Command{
 		Use: "get PATH", Short: "print the value at a path",
-		Long:    "Prints the bytes of the value, and nothing else. A path without a leading slash\nis in your own space: notes/a is /me/notes/a.",
-		Example: "  sennit get notes/hello\n  sennit get /@bob/posts/1",
-		Args:    args(cobra.ExactArgs(1)),
+		Long:              "Prints the bytes of the value, and nothing else. A path without a leading slash\nis in your own space: notes/a is /me/notes/a.",
+		Example:           "  sennit get notes/hello\n  sennit get /@bob/posts/1",
+		Args:              args(cobra.ExactArgs(1)),
+		ValidArgsFunction: a.completePaths(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			at, err := sennit.ParseAddr(args[0])
 			if err != nil {
@@ -38,8 +40,11 @@ func (a *app) get() *cobra.Command {
 			if a.json {
 				return a.print(describe(sennit.Update{Kind: sennit.Set, Node: n}, at.Root))
 			}
-			_, err = a.out.Write(n.Value.Data)
-			return err
+			_, _ = a.out.Write(n.Value.Data) // Main reports an error
+			if a.seen && !bytes.HasSuffix(n.Value.Data, []byte("\n")) {
+				a.line("") // for whoever types the next command
+			}
+			return nil
 		},
 	}
 }
@@ -48,9 +53,10 @@ func (a *app) set() *cobra.Command {
 	var typ string
 	cmd := &cobra.Command{
 		Use: "set PATH VALUE|-|@FILE", Short: "set the value at a path",
-		Long:    "Sets a value: the argument itself, standard input for -, or a file for @FILE.\nIt returns when the value is on disk.",
-		Example: "  sennit set notes/hello 'hello, world'\n  sennit set pictures/cat @cat.png --type image/png\n  date | sennit set clock -",
-		Args:    args(cobra.ExactArgs(2)),
+		Long:              "Sets a value: the argument itself, standard input for -, or a file for @FILE. A\nvalue has at most 64 KiB. It returns when the value is on disk.",
+		Example:           "  sennit set notes/hello 'hello, world'\n  sennit set pictures/cat @cat.png --type image/png\n  date | sennit set notes/today -",
+		Args:              args(cobra.ExactArgs(2)),
+		ValidArgsFunction: a.completePaths(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			at, err := sennit.ParseAddr(args[0])
 			if err != nil {
@@ -109,8 +115,10 @@ func (a *app) remove() *cobra.Command {
 	var deep bool
 	cmd := &cobra.Command{
 		Use: "rm PATH", Short: "delete the value at a path",
-		Example: "  sennit rm notes/hello\n  sennit rm -r notes",
-		Args:    args(cobra.ExactArgs(1)),
+		Long:              "Deletes a value, whether or not it is there; with -r everything under it as well.",
+		Example:           "  sennit rm notes/hello\n  sennit rm -r notes",
+		Args:              args(cobra.ExactArgs(1)),
+		ValidArgsFunction: a.completePaths(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			at, err := sennit.ParseAddr(strings.TrimSuffix(args[0], "/"))
 			if err != nil {
@@ -126,9 +134,10 @@ func (a *app) remove() *cobra.Command {
 func (a *app) list() *cobra.Command {
 	return &cobra.Command{
 		Use: "ls [PATH]", Short: "list the children of a path",
-		Long:    "Prints a name a line; what has children of its own ends in a slash.",
-		Example: "  sennit ls\n  sennit ls /@bob/posts",
-		Args:    args(cobra.MaximumNArgs(1)),
+		Long:              "Prints a name a line; what has children of its own ends in a slash.",
+		Example:           "  sennit ls\n  sennit ls /@bob/posts",
+		Args:              args(cobra.MaximumNArgs(1)),
+		ValidArgsFunction: a.completePaths(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			at, err := sennit.ParseAddr(strings.TrimSuffix(strings.Join(args, ""), "/"))
 			if err != nil {
@@ -178,9 +187,10 @@ func (a *app) entry(e sennit.Entry) error {
 func (a *app) digest() *cobra.Command {
 	return &cobra.Command{
 		Use: "digest [PATH]", Short: "print the digest of a subtree",
-		Long:    "Prints a hash of the state at and under a path. Two nodes hold the same there if\nand only if they print the same.",
-		Example: "  sennit digest\n  sennit digest /@bob/posts",
-		Args:    args(cobra.MaximumNArgs(1)),
+		Long:              "Prints a hash of the state at and under a path. Two nodes hold the same there if\nand only if they print the same.",
+		Example:           "  sennit digest\n  sennit digest /@bob/posts",
+		Args:              args(cobra.MaximumNArgs(1)),
+		ValidArgsFunction: a.completePaths(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			at, err := sennit.ParseAddr(strings.TrimSuffix(strings.Join(args, ""), "/"))
 			if err != nil {
@@ -216,9 +226,10 @@ interrupted. Where the connection to the node breaks it goes on by itself.
 With --json it prints JSON Lines: the snapshot, {"live":true}, then changes, each
 {"path","kind","value"|"base64"|"blob","type","author","version","cursor"}. Changes
 of one value that come faster than they are read are reported once, by the last;
---tail reports each one.`,
-		Example: "  sennit watch notes --json\n  sennit watch '/@follows/*/posts' --newest 50\n  sennit watch notes --tail --since 71d0c5-42",
-		Args:    args(cobra.MinimumNArgs(1)),
+--tail reports each one. "cursor" is for --since.`,
+		Example:           "  sennit watch notes --json\n  sennit watch '/@follows/*/posts' --newest 50\n  sennit watch notes --tail --since $CURSOR",
+		Args:              args(cobra.MinimumNArgs(1)),
+		ValidArgsFunction: a.completePaths(0),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var patterns []sennit.Pattern
 			for _, arg := range args {
@@ -260,7 +271,7 @@ func (a *app) stream(ctx context.Context, patterns []sennit.Pattern, o sennit.Wa
 	defer w.Close()
 	for {
 		updates, err := w.Next(ctx)
-		if errors.Is(ctx.Err(), context.Canceled) {
+		if ctx.Err() != nil {
 			return ctx.Err()
 		}
 		if err != nil {
@@ -270,6 +281,9 @@ func (a *app) stream(ctx context.Context, patterns []sennit.Pattern, o sennit.Wa
 			if err := a.update(u); err != nil {
 				return err
 			}
+		}
+		if err := a.out.Flush(); err != nil {
+			return sennit.Errorf(sennit.Internal, "write the result: %w", err)
 		}
 	}
 }
@@ -281,11 +295,7 @@ func (a *app) update(u sennit.Update) error {
 	path := sennit.Addr{Root: u.Space.String(), Path: u.Node.Path}.String()
 	switch u.Kind {
 	case sennit.Set:
-		text := string(u.Node.Value.Data)
-		if !utf8.Valid(u.Node.Value.Data) {
-			text = "(" + itoa(len(u.Node.Value.Data)) + " bytes)"
-		}
-		a.line("%s %s", path, strings.TrimRight(strings.ReplaceAll(text, "\n", "\\n"), "\\n"))
+		a.line("%s %s", path, oneLine(u.Node.Value.Data))
 	case sennit.Deleted:
 		if u.Deep {
 			path += "/"
@@ -312,6 +322,13 @@ type change struct {
 	Time    string          `json:"time,omitempty"`
 	Live    bool            `json:"live,omitempty"`
 	Cursor  string          `json:"cursor,omitempty"`
+}
+
+// isJSON reports whether a media type is JSON's or one of its kin (RFC 6839
+// section 3.1).
+func isJSON(typ string) bool {
+	name, _, err := mime.ParseMediaType(typ)
+	return err == nil && (name == "application/json" || strings.HasSuffix(name, "+json"))
 }
 
 func describe(u sennit.Update, root string) change {
@@ -341,7 +358,7 @@ func describe(u sennit.Update, root string) change {
 	}
 	switch data := n.Value.Data; {
 	case u.Kind != sennit.Set || out.Blob != nil:
-	case strings.HasPrefix(out.Type, "application/json") && json.Valid(data):
+	case isJSON(out.Type) && json.Valid(data):
 		out.Value = data
 	case utf8.Valid(data):
 		out.Value, _ = json.Marshal(string(data)) // a string always has a form in JSON

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"net/url"
 	"strings"
 	"time"
@@ -14,9 +15,11 @@ import (
 )
 
 func (a *app) id() *cobra.Command {
-	cmd := &cobra.Command{Use: "id", Short: "your identity", Args: args(cobra.NoArgs)}
 	show := &cobra.Command{
-		Use: "show", Short: "say who this node is", Args: args(cobra.NoArgs),
+		Use: "show", Short: "say who this node is",
+		Long:    "Prints the space, and a line for each of its devices.",
+		Example: "  sennit id show\n  sennit id show --json",
+		Args:    args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			var id daemon.Identity
 			if err := a.do(cmd.Context(), "GET", "id", nil, &id); err != nil {
@@ -38,7 +41,11 @@ func (a *app) id() *cobra.Command {
 		Example: "  sennit id words",
 		Args:    args(cobra.NoArgs),
 		RunE: func(*cobra.Command, []string) error {
-			id, err := keys.Load(a.data)
+			dir, err := daemon.DataDir(a.data)
+			if err != nil {
+				return err
+			}
+			id, err := keys.Load(dir)
 			if err != nil {
 				return err
 			}
@@ -46,46 +53,49 @@ func (a *app) id() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if a.json {
-				err = a.print(map[string]string{"words": words})
-			} else {
-				a.line("%s", words)
-				a.note("Write these twelve words down now. They are not shown again.")
-			}
-			if err != nil {
-				return err
-			}
-			return id.ForgetWords()
+			return a.showWords(id, words, map[string]string{"words": words})
 		},
 	}
-	cmd.AddCommand(show, words)
-	return cmd
+	return group("id", "your identity", show, words)
+}
+
+// showWords prints the recovery words and forgets them, once they are out.
+func (a *app) showWords(id *keys.Identity, words string, out map[string]string) error {
+	if a.json {
+		if err := a.print(out); err != nil {
+			return err
+		}
+	} else {
+		a.line("%s", words)
+	}
+	if err := a.out.Flush(); err != nil {
+		return sennit.Errorf(sennit.Internal, "write the result: %w", err)
+	}
+	a.note("Write these twelve words down now. They are not shown again.")
+	return id.ForgetWords()
 }
 
 func (a *app) token() *cobra.Command {
-	cmd := &cobra.Command{Use: "token", Short: "bearer tokens for HTTP clients", Args: args(cobra.NoArgs)}
 	var prefixes []string
 	var may string
 	var all bool
 	var expires time.Duration
 	add := &cobra.Command{
 		Use: "new", Short: "make a token and print it",
-		Long:    "Prints a token. It is shown once. Without --may it only reads.",
-		Example: "  sennit token new --prefix /me/notes --may read,write\n  sennit token new --all --expires 24h",
+		Long:    "Prints a token. It is shown once. Without --may it only reads. The right \"node\" is\nfor the node's own resources, under /_node/; who has it can make other tokens.",
+		Example: "  sennit token new --prefix /me/notes --may read,write\n  sennit token new --all --expires 24h\n  sennit token new --may node",
 		Args:    args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			in := map[string]any{"prefix": prefixes, "all": all}
 			if may != "" {
 				in["may"] = strings.Split(may, ",")
 			}
-			if expires > 0 {
+			if cmd.Flags().Changed("expires") {
 				in["expires"] = expires.String()
 			}
 			var out struct {
-				ID       string   `json:"id"`
-				Token    string   `json:"token"`
-				Prefixes []string `json:"prefixes"`
-				May      []string `json:"may"`
+				daemon.Token
+				Text string `json:"token"`
 			}
 			if err := a.do(cmd.Context(), "POST", "tokens", in, &out); err != nil {
 				return err
@@ -93,34 +103,35 @@ func (a *app) token() *cobra.Command {
 			if a.json {
 				return a.print(out)
 			}
-			a.line("%s", out.Token)
+			a.line("%s", out.Text)
 			return nil
 		},
 	}
 	f := add.Flags()
 	f.StringArrayVar(&prefixes, "prefix", nil, "only at and under this path, repeatable")
-	f.StringVar(&may, "may", "", "rights: a comma list of read, write, delete (default read; with --all everything)")
+	f.StringVar(&may, "may", "", "rights: a comma list of read, write, delete, grant, mirror and node (default read; with --all all but node)")
 	f.BoolVar(&all, "all", false, "everywhere")
 	f.DurationVar(&expires, "expires", 0, "how long it lasts (default: until it is revoked)")
 	list := &cobra.Command{
-		Use: "ls", Short: "list tokens", Args: args(cobra.NoArgs),
+		Use: "ls", Short: "list tokens",
+		Long:    "Prints a line for each: its id, rights, where it is good, and when it runs out.",
+		Example: "  sennit token ls",
+		Args:    args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			var out []struct {
-				ID       string    `json:"id"`
-				Prefixes []string  `json:"prefixes"`
-				May      []string  `json:"may"`
-				Expires  time.Time `json:"expires,omitzero"`
-			}
-			if err := a.do(cmd.Context(), "GET", "tokens", nil, &out); err != nil {
+			var all []daemon.Token
+			if err := a.do(cmd.Context(), "GET", "tokens", nil, &all); err != nil {
 				return err
 			}
 			if a.json {
-				return a.print(out)
+				return a.print(all)
 			}
-			for _, t := range out {
+			for _, t := range all {
 				where := strings.Join(t.Prefixes, " ")
 				if where == "" {
 					where = "everywhere"
+				}
+				if !t.Expires.IsZero() {
+					where += " until " + t.Expires.Local().Format(time.DateTime)
 				}
 				a.line("%s %s %s", t.ID, strings.Join(t.May, ","), where)
 			}
@@ -128,13 +139,23 @@ func (a *app) token() *cobra.Command {
 		},
 	}
 	revoke := &cobra.Command{
-		Use: "revoke ID", Short: "make a token useless", Args: args(cobra.ExactArgs(1)),
+		Use: "revoke ID", Short: "make a token useless",
+		Long:    "Makes a token useless from the next request on.",
+		Example: "  sennit token revoke $TOKEN",
+		Args:    args(cobra.ExactArgs(1)),
+		ValidArgsFunction: a.complete(1, func(ctx context.Context, _ string) (ids []string, err error) {
+			var all []daemon.Token
+			err = a.do(ctx, "GET", "tokens", nil, &all)
+			for _, t := range all {
+				ids = append(ids, t.ID)
+			}
+			return ids, err
+		}),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.do(cmd.Context(), "DELETE", "tokens/"+url.PathEscape(args[0]), nil, nil)
 		},
 	}
-	cmd.AddCommand(add, list, revoke)
-	return cmd
+	return group("token", "bearer tokens for HTTP clients", add, list, revoke)
 }
 
 func (a *app) allow() *cobra.Command {
@@ -143,8 +164,9 @@ func (a *app) allow() *cobra.Command {
 		Use: "allow WHO RIGHTS PREFIX", Short: "let somebody do something",
 		Long: `Makes a rule: who may do what at and under a path. WHO is any, a space id, @name
 or device:KEY; RIGHTS a comma list of read, write, delete, grant and mirror.`,
-		Example: "  sennit allow @bob read,write /me/shared\n  sennit allow any write /me/posts --where '*/likes/{self}'",
-		Args:    args(cobra.ExactArgs(3)),
+		Example:           "  sennit allow @bob read,write /me/shared\n  sennit allow any write /me/posts --where '*/likes/{self}'",
+		Args:              args(cobra.ExactArgs(3)),
+		ValidArgsFunction: a.completeRule,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			prefix, err := sennit.ParseAddr(strings.TrimSuffix(args[2], "/"))
 			if err != nil {
@@ -168,8 +190,10 @@ or device:KEY; RIGHTS a comma list of read, write, delete, grant and mirror.`,
 func (a *app) rules() *cobra.Command {
 	return &cobra.Command{
 		Use: "rules [PREFIX]", Short: "list the rules that bear on a path",
-		Example: "  sennit rules /me/shared",
-		Args:    args(cobra.MaximumNArgs(1)),
+		Long:              "Prints a line for each: where it holds, for whom, and the rights.",
+		Example:           "  sennit rules\n  sennit rules /me/shared",
+		Args:              args(cobra.MaximumNArgs(1)),
+		ValidArgsFunction: a.completePaths(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			prefix, err := sennit.ParseAddr(strings.TrimSuffix(strings.Join(args, ""), "/"))
 			if err != nil {

@@ -56,8 +56,8 @@
 // prefixes, whoever gave it, and does not end with its rule's until.
 //
 // A device that its space removed proves nothing any more: its data is void,
-// and so are the rules that it gave. Its authority commits stay, as links of
-// the ancestry of others.
+// and so are the rules that it gave, but for what rules let it do that name the
+// device itself. Its authority commits stay, as links of the ancestry of others.
 //
 // Revocations, members, grants to groups and boards, and limits are checked
 // for form, kept as part of the commits that carry them, handed on, and not
@@ -75,7 +75,9 @@ import (
 )
 
 // Commit is an authority commit whose id, signature, class and space were
-// checked, and whose ops are all here.
+// checked, and whose ops are all here. Log and Seq say where it stands among
+// its author's: that is what the cuts of revocations speak of, which don't
+// count yet.
 type Commit struct {
 	ID     sennit.Hash
 	Log    sennit.Hash

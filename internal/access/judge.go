@@ -18,7 +18,9 @@ const (
 	Held                     // an authority commit that it names isn't here, so nobody can say
 )
 
-// Claim is a data op that asks to count.
+// Claim is a data op that asks to count. Log, Seq and Commit say where it
+// stands among its author's, as in [Commit]; Deep changes nothing as long as
+// every rule covers whole subtrees.
 type Claim struct {
 	Author sennit.Principal // as its log says; the signature was checked
 	Log    sennit.Hash
@@ -55,8 +57,8 @@ func (a *Authority) Judge(c Claim) Verdict {
 }
 
 // Judge judges a claim. The verdict depends on the claim, on the ancestry of
-// what it names, and on the key events of principals, and on nothing else:
-// commits that are added later leave it as it is.
+// what it names, and on the key events of principals, and on nothing else: a
+// commit that is added later changes it only where it was Held for want of it.
 func (t *Court) Judge(c Claim) Verdict {
 	if len(c.Auth) != t.n || c.Author != t.author || !slices.Equal(c.Auth, t.auth[:t.n]) || t.n == 0 {
 		if len(c.Auth) == 0 || len(c.Auth) > wire.MaxDataAuth {

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/BurntSushi/toml"
 
@@ -20,14 +21,17 @@ import (
 const DefaultHTTP = "127.0.0.1:7700"
 
 // Config is what is needed to start. Everything else is state of the node.
+// [Config.Load] completes and checks it.
 type Config struct {
 	Data    string   `toml:"-"`       // data directory
 	HTTP    string   `toml:"http"`    // address of the HTTP door; "" is DefaultHTTP or a port near it; "off"
-	Listen  []string `toml:"listen"`  // multiaddrs for peers; empty: QUIC and TCP on free ports
+	Listen  []string `toml:"listen"`  // multiaddrs for peers; empty: QUIC and TCP on a free port, the same after a restart
 	LAN     string   `toml:"lan"`     // "on" or "off": look for nodes on the local network
 	Reserve string   `toml:"reserve"` // bytes of disk that stay free, such as "2GiB"; "" is max(1 GiB, 10 %)
 	Name    string   `toml:"name"`    // of this device, for a new identity
 	Log     string   `toml:"log"`     // "error", "warn", "info" or "debug"
+
+	Now func() time.Time `toml:"-"` // default time.Now
 }
 
 // DataDir tells the data directory: what was asked for, SENNIT_DATA, or the
@@ -52,7 +56,7 @@ func DataDir(asked string) (string, error) {
 // Load completes a configuration that has what flags say: from SENNIT_*
 // variables first, then from config.toml in the data directory.
 func (c *Config) Load() error {
-	path := filepath.Join(c.Data, "config.toml")
+	path := filepath.Join(c.Data, configFile)
 	var file Config
 	meta, err := toml.DecodeFile(path, &file)
 	switch {
@@ -95,6 +99,12 @@ func (c *Config) check() error {
 	case "error", "warn", "info", "debug":
 	default:
 		return sennit.Errorf(sennit.BadInput, "log is %q; it can be error, warn, info or debug", c.Log)
+	}
+	for _, a := range c.Listen {
+		// The same, but for the id at its end, as an address to dial.
+		if _, _, err := peer.ParseAddr(a + "/p2p/" + peer.ID{1}.String()); err != nil {
+			return sennit.Errorf(sennit.BadInput, "can't listen on %q: want an IP address as /ip4/ADDRESS or /ip6/ADDRESS, then /udp/PORT/quic-v1 or /tcp/PORT", a)
+		}
 	}
 	_, err := ParseSize(c.Reserve)
 	return err

@@ -11,11 +11,13 @@ package daemon
 
 import (
 	"context"
+	"crypto/hkdf"
+	"crypto/sha256"
 	"errors"
 	"log/slog"
 	"net"
 	"os"
-	"strconv"
+	"path/filepath"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -34,7 +36,7 @@ import (
 // syncProtocol is the name by which peers open a session.
 const syncProtocol = "/sennit/sync/1"
 
-// maxBehindClock is how far this machine's clock may be ahead of most peers'
+// maxAheadClock is how far this machine's clock may be ahead of most peers'
 // before writing is refused: everybody would hold back what it writes.
 const maxAheadClock = 5 * time.Minute
 
@@ -45,7 +47,7 @@ type Ready struct {
 	Device string   `json:"device"`
 	HTTP   string   `json:"http,omitempty"` // origin
 	Open   string   `json:"open,omitempty"` // URL of the page, with a key that works once
-	Peer   []string `json:"peer"`
+	Peer   []string `json:"peer"`           // multiaddrs
 	PID    int      `json:"pid"`
 	Note   string   `json:"note,omitempty"` // what is not as asked for
 	New    bool     `json:"new,omitempty"`  // the identity was made just now
@@ -67,13 +69,17 @@ type daemon struct {
 	disk  *disk
 	http  net.Listener // nil if off
 	sock  net.Listener
-	ready Ready
 	spawn func(func(context.Context)) // runs something as long as the network runs
+
+	ready Ready // fixed before the doors open
 }
 
 // Run runs a node until ctx ends. It calls ready once everything is up.
 func Run(ctx context.Context, cfg Config, ready func(Ready)) (err error) {
-	d := &daemon{cfg: cfg, begun: time.Now(), log: logger(cfg.Log)}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	d := &daemon{cfg: cfg, begun: cfg.Now(), log: logger(cfg.Log)}
 	defer func() { err = errors.Join(err, d.close()) }()
 	if err := d.open(); err != nil {
 		return err
@@ -89,9 +95,13 @@ func logger(level string) *slog.Logger {
 	return slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: l}))
 }
 
-// open takes everything that may be refused: directory, identity, store, ports.
+// open takes everything that may be refused: directory, ports, identity, store.
 func (d *daemon) open() (err error) {
 	if d.dir, err = OpenDirectory(d.cfg.Data); err != nil {
+		return err
+	}
+	// Before an identity is made, which its owner would hear of only once.
+	if err := d.listenLocal(); err != nil {
 		return err
 	}
 	if d.id, d.ready.New, err = identity(d.cfg); err != nil {
@@ -101,28 +111,22 @@ func (d *daemon) open() (err error) {
 	if err != nil {
 		return err
 	}
-	d.disk = &disk{path: d.cfg.Data, reserve: reserve, space: diskSpace}
+	d.disk = &disk{path: d.cfg.Data, reserve: reserve, space: diskSpace, now: time.Now}
 	var g errgroup.Group
 	g.Go(func() (err error) {
-		d.store, err = store.Open(store.Config{Dir: d.cfg.Data + "/" + storeDir})
+		d.store, err = store.Open(store.Config{Dir: filepath.Join(d.cfg.Data, storeDir)})
 		return err
 	})
-	g.Go(func() (err error) {
-		d.host, err = peer.New(peer.Config{
-			Key: d.id.Host(), Listen: d.cfg.Listen, LAN: d.cfg.LAN == "on", Log: d.log, Changed: d.nearby,
-		})
-		return err
-	})
-	g.Go(d.listen)
+	g.Go(d.listenPeers)
 	if err := g.Wait(); err != nil {
 		return err
 	}
-	d.node, err = node.New(node.Config{Store: d.store, Identity: d.id, Log: d.log, Full: d.full})
+	d.node, err = node.New(node.Config{Store: d.store, Identity: d.id, Log: d.log, Now: d.cfg.Now, Full: d.full})
 	if err != nil {
 		return err
 	}
 	d.rep, err = replicate.New(replicate.Config{
-		Node: d.node, Identity: d.id, Self: replicate.Host(d.host.ID()), Dial: d.dial, Addrs: d.host.Addrs, Log: d.log,
+		Node: d.node, Identity: d.id, Self: replicate.Host(d.host.ID()), Dial: d.dial, Addrs: d.host.Addrs, Log: d.log, Now: d.cfg.Now,
 	})
 	if err != nil {
 		return err
@@ -132,14 +136,25 @@ func (d *daemon) open() (err error) {
 			d.log.Debug("a peer's session ended", "peer", c.Remote(), "err", err)
 		}
 	})
-	secret, err := d.secret()
+	secret, err := sessionSecret(d.id)
 	if err != nil {
 		return err
 	}
 	d.door, err = httpdoor.New(httpdoor.Config{
-		Bus: d.bus, Tokens: tokens{d.node}, Node: d.control(), Page: web.Handler(), Hosts: nil, Secret: secret, Log: d.log,
+		Bus: d.bus, Tokens: d.tokens(), Node: d.control(), Page: web.Handler(), Secret: secret, Log: d.log,
 	})
 	return err
+}
+
+// sessionSecret is what the cookies of browser sessions are made with. It is
+// derived and not stored, so that they survive a restart and nothing is
+// written before the node runs.
+func sessionSecret(id *keys.Identity) (secret [32]byte, err error) {
+	b, err := hkdf.Key(sha256.New, id.Host().Seed(), nil, "sennit browser sessions", len(secret))
+	if err != nil {
+		return secret, sennit.Errorf(sennit.Internal, "derive the secret of browser sessions: %w", err)
+	}
+	return [32]byte(b), nil
 }
 
 // identity loads the identity of a data directory, or makes one.
@@ -148,16 +163,19 @@ func identity(cfg Config) (id *keys.Identity, fresh bool, err error) {
 	if sennit.CodeOf(err) != sennit.NotFound {
 		return id, false, err
 	}
-	if store.Exists(nil, cfg.Data+"/"+storeDir) {
+	if store.Exists(nil, filepath.Join(cfg.Data, storeDir)) {
 		return nil, false, sennit.Hint(sennit.Errorf(sennit.Internal, "the data directory %s has a store but no identity", cfg.Data),
 			"put its keys directory back, from a backup")
 	}
-	id, err = keys.Create(cfg.Data, keys.Options{DeviceName: cfg.Name, Now: time.Now()})
+	id, err = keys.Create(cfg.Data, keys.Options{DeviceName: cfg.Name, Now: cfg.Now()})
 	return id, true, err
 }
 
 // Init makes the identity of a data directory without running a node.
 func Init(cfg Config) (*keys.Identity, error) {
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
 	dir, err := OpenDirectory(cfg.Data)
 	if err != nil {
 		return nil, err
@@ -167,54 +185,6 @@ func Init(cfg Config) (*keys.Identity, error) {
 		err = sennit.Hint(sennit.Errorf(sennit.Conflict, "%s has an identity already: %s", cfg.Data, id.Space()), "start it: sennit up")
 	}
 	return id, errors.Join(err, dir.Close())
-}
-
-// listen takes the HTTP port and the unix socket.
-func (d *daemon) listen() (err error) {
-	path := Socket(d.cfg.Data)
-	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return sennit.Errorf(sennit.Internal, "remove the socket of an earlier run: %w", err)
-	}
-	if len(path) > 100 {
-		return sennit.Hint(sennit.Errorf(sennit.BadInput, "the path of the data directory is too long for a unix socket: %s", d.cfg.Data),
-			"use a directory whose path has at most 95 bytes")
-	}
-	if d.sock, err = net.Listen("unix", path); err != nil {
-		return sennit.Errorf(sennit.Internal, "listen on the unix socket: %w", err)
-	}
-	if err := os.Chmod(path, 0o600); err != nil {
-		return sennit.Errorf(sennit.Internal, "close the unix socket to others: %w", err)
-	}
-	switch d.cfg.HTTP {
-	case "off":
-		return nil
-	case "":
-		return d.listenNear()
-	}
-	d.http, err = net.Listen("tcp", d.cfg.HTTP)
-	if err != nil {
-		return sennit.Hint(sennit.Errorf(sennit.Conflict, "can't listen on %s: %w", d.cfg.HTTP, err), "choose another address: --http 127.0.0.1:0")
-	}
-	if a, ok := d.http.Addr().(*net.TCPAddr); ok && !a.IP.IsLoopback() {
-		return sennit.Hint(sennit.Errorf(sennit.BadInput, "%s can be reached by other machines; the HTTP door is for this one", d.cfg.HTTP),
-			"listen on 127.0.0.1 and put a TLS proxy before it")
-	}
-	return nil
-}
-
-// listenNear takes the default port, or the next that is free.
-func (d *daemon) listenNear() (err error) {
-	host, first, _ := net.SplitHostPort(DefaultHTTP)
-	port, _ := strconv.Atoi(first)
-	for i := range 100 {
-		if d.http, err = net.Listen("tcp", net.JoinHostPort(host, strconv.Itoa(port+i))); err == nil {
-			if i > 0 {
-				d.ready.Note = "port " + first + " is taken; listening on " + strconv.Itoa(port+i)
-			}
-			return nil
-		}
-	}
-	return sennit.Hint(sennit.Errorf(sennit.Conflict, "no port from %s on is free: %w", first, err), "choose one: --http 127.0.0.1:0")
 }
 
 // full is why the node may not write now.
@@ -242,6 +212,7 @@ func (d *daemon) serve(ctx context.Context, ready func(Ready)) error {
 	defer stopNetwork()
 	defer stopDoors()
 
+	d.announce()
 	var eg, ng, dg errgroup.Group
 	eg.Go(func() error { defer stopDoors(); return d.node.Run(engine) })
 	d.spawn = func(f func(context.Context)) { ng.Go(func() error { f(network); return nil }) }
@@ -253,8 +224,7 @@ func (d *daemon) serve(ctx context.Context, ready func(Ready)) error {
 	}
 	dg.Go(func() error { return d.door.Serve(doors, listeners...) })
 
-	d.announce()
-	ready(d.ready)
+	ready(d.ready) // the listeners take connections already
 	err := dg.Wait()
 	stopNetwork()
 	err = errors.Join(err, ng.Wait())
@@ -262,10 +232,12 @@ func (d *daemon) serve(ctx context.Context, ready func(Ready)) error {
 	return errors.Join(err, eg.Wait())
 }
 
+// announce gathers what the node says of itself once it is ready. It comes
+// before the doors open, because they tell it too.
 func (d *daemon) announce() {
 	d.ready.Ready, d.ready.PID = true, os.Getpid()
 	d.ready.Space, d.ready.Device = d.id.Space().String(), d.id.Device().String()
-	d.ready.Peer = d.host.Addrs()
+	d.ready.Peer = append([]string{}, d.host.Addrs()...)
 	if d.http != nil {
 		d.ready.HTTP = "http://" + d.http.Addr().String()
 		d.ready.Open = d.page()
@@ -280,6 +252,9 @@ func (d *daemon) close() error {
 	var errs []error
 	if d.sock != nil {
 		errs = append(errs, ignoreClosed(d.sock.Close()))
+		if err := os.Remove(Socket(d.cfg.Data)); err != nil && !errors.Is(err, os.ErrNotExist) {
+			errs = append(errs, fileError("remove the unix socket", err))
+		}
 	}
 	if d.http != nil {
 		errs = append(errs, ignoreClosed(d.http.Close()))

@@ -6,6 +6,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/sennit/sennit"
@@ -15,12 +18,15 @@ import (
 //
 //	keys/        the identity (package keys)
 //	store/       commits, ops and their index (package store)
-//	config.toml  optional
+//	config.toml  optional: what is needed to start
+//	ports        the port at which peers know this node, if it chose one itself
 //	lock         who runs on it
 //	sock         the unix socket of the node that runs
 const (
-	storeDir   = "store"
 	keysDir    = "keys"
+	storeDir   = "store"
+	configFile = "config.toml"
+	portsFile  = "ports"
 	lockFile   = "lock"
 	socketFile = "sock"
 )
@@ -41,10 +47,11 @@ type Directory struct {
 func Socket(data string) string { return filepath.Join(data, socketFile) }
 
 // OpenDirectory makes a data directory if there is none, and takes hold of it:
-// one process at a time may.
+// one process at a time may. It fails with [sennit.Conflict] if another one
+// has it, and with [sennit.BadInput] if the directory holds something else.
 func OpenDirectory(path string) (*Directory, error) {
 	if err := os.MkdirAll(path, 0o700); err != nil {
-		return nil, sennit.Errorf(sennit.Internal, "make the data directory: %w", err)
+		return nil, fileError("make the data directory", err)
 	}
 	if err := ours(path); err != nil {
 		return nil, err
@@ -52,64 +59,112 @@ func OpenDirectory(path string) (*Directory, error) {
 	name := filepath.Join(path, lockFile)
 	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
-		return nil, sennit.Errorf(sennit.Internal, "open the lock of the data directory: %w", err)
+		return nil, fileError("open the lock of the data directory", err)
 	}
-	if err := lockFd(f); err != nil {
+	if taken, err := lock(f); err != nil || taken {
 		f.Close()
-		return nil, held(name, path)
-	}
-	if b, err := json.Marshal(holder{os.Getpid(), time.Now()}); err == nil {
-		err = errors.Join(f.Truncate(0), writeAt(f, b))
-		if err != nil {
-			return nil, errors.Join(sennit.Errorf(sennit.Internal, "write the lock of the data directory: %w", err), f.Close())
+		if taken {
+			return nil, held(name, path)
 		}
+		return nil, fileError("lock the data directory", err)
+	}
+	b, err := json.Marshal(holder{os.Getpid(), time.Now()})
+	if err == nil {
+		err = f.Truncate(0)
+	}
+	if err == nil {
+		_, err = f.WriteAt(b, 0)
+	}
+	if err != nil {
+		return nil, errors.Join(fileError("write the lock of the data directory", err), f.Close())
 	}
 	return &Directory{path, f}, nil
 }
 
-func writeAt(f *os.File, b []byte) error {
-	_, err := f.WriteAt(b, 0)
-	return err
+// fileError gives an error of the file system a code. It names the file.
+func fileError(doing string, err error) error {
+	code := sennit.Internal
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		code = sennit.Denied
+	case notDirectory(err):
+		code = sennit.BadInput
+	case outOfSpace(err):
+		code = sennit.ReadOnly
+	}
+	return sennit.Errorf(code, "%s: %w", doing, err)
 }
 
 // held says who has the lock.
 func held(name, path string) error {
+	const hint = "talk to the node that runs with the same --data, stop it, or use another directory"
 	var h holder
 	b, err := os.ReadFile(name)
 	if err == nil {
 		err = json.Unmarshal(b, &h)
 	}
-	if err != nil || h.PID == 0 {
-		return sennit.Hint(sennit.Errorf(sennit.Conflict, "another process uses the data directory %s", path), "use another one: --data DIR")
+	if err != nil || h.PID == 0 { // it is about to write who it is
+		return sennit.Hint(sennit.Errorf(sennit.Conflict, "another process uses the data directory %s", path), hint)
 	}
-	return sennit.Hint(sennit.Errorf(sennit.Conflict, "process %d has used the data directory %s since %s", h.PID, path, h.Since.Format(time.DateTime)),
-		"talk to the node that runs with the same --data, stop it, or use another directory")
+	return sennit.Hint(sennit.Errorf(sennit.Conflict, "process %d has used the data directory %s since %s", h.PID, path, h.Since.Format(time.DateTime)), hint)
 }
 
 // ours refuses a directory that holds something else.
 func ours(path string) error {
 	list, err := os.ReadDir(path)
 	if err != nil {
-		return sennit.Errorf(sennit.Internal, "look at the data directory: %w", err)
+		return fileError("look at the data directory", err)
 	}
-	for _, e := range list {
-		switch e.Name() {
-		case keysDir, storeDir, lockFile, socketFile, "config.toml":
-		default:
-			if !exists(filepath.Join(path, keysDir)) {
-				return sennit.Hint(sennit.Errorf(sennit.BadInput, "%s is not a data directory of sennit: it holds %q", path, e.Name()),
-					"name an empty directory, or one that doesn't exist yet")
-			}
+	names := make([]string, len(list))
+	for i, e := range list {
+		names[i] = e.Name()
+	}
+	if slices.Contains(names, keysDir) {
+		return nil
+	}
+	known := []string{storeDir, configFile, portsFile, lockFile, socketFile}
+	for _, name := range names {
+		// What package keys leaves when it is killed begins with the name of
+		// its directory.
+		if !slices.Contains(known, name) && !strings.HasPrefix(name, keysDir+".") {
+			return sennit.Hint(sennit.Errorf(sennit.BadInput, "%s is not a data directory of sennit: it holds %q", path, name),
+				"name an empty directory, or one that doesn't exist yet")
 		}
 	}
 	return nil
 }
 
-func exists(path string) bool {
-	_, err := os.Lstat(path)
-	return !errors.Is(err, fs.ErrNotExist)
-}
-
 // Close gives the directory up. The lock file stays: removing it would let two
 // processes hold different files of the same name.
 func (d *Directory) Close() error { return d.lock.Close() }
+
+// replace writes a small file so that a crash leaves the old content or the
+// new, and returns when the new is durable.
+func replace(path string, content []byte) (err error) {
+	dir, name := filepath.Split(path)
+	f, err := os.CreateTemp(dir, name+".new-*") // mode 0600
+	if err != nil {
+		return fileError("write "+path, err)
+	}
+	defer func() {
+		if err != nil {
+			_ = os.Remove(f.Name()) // a file that nobody reads
+			err = fileError("write "+path, err)
+		}
+	}()
+	_, err = f.Write(content)
+	if err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	if err = os.Rename(f.Name(), path); err != nil || runtime.GOOS == "windows" {
+		return err // Windows can't sync a directory, and journals it
+	}
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}

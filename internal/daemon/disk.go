@@ -13,6 +13,7 @@ type disk struct {
 	path    string
 	reserve int64 // bytes; -1: the larger of 1 GiB and 10 % of the file system
 	space   func(path string) (size, free uint64, err error)
+	now     func() time.Time
 
 	mu     sync.Mutex // guards what follows
 	looked time.Time
@@ -22,27 +23,38 @@ type disk struct {
 
 // Usage is how full the file system is that holds the data directory.
 type Usage struct {
-	Size    uint64 `json:"size"`
-	Free    uint64 `json:"free"`
-	Reserve uint64 `json:"reserve"`
-	Full    bool   `json:"full"`
+	Size    uint64 `json:"size"`    // bytes
+	Free    uint64 `json:"free"`    // bytes that this user may fill
+	Reserve uint64 `json:"reserve"` // bytes that are to stay free
+	Full    bool   `json:"full"`    // less is free, so that nothing is written
 }
 
-// full is why nothing may be written, nil if there is room. It looks at most
-// once a second: a group commit has at most 4 MiB.
+// full is why nothing may be written, nil if there is room.
 func (d *disk) full() error {
 	_, err := d.look()
 	return err
 }
 
+// look tells what is known. It looks at most once a second, because it is asked
+// before each group commit, and those have at most 4 MiB. While one caller
+// looks the others get what was known.
 func (d *disk) look() (Usage, error) {
+	now := d.now()
 	d.mu.Lock()
-	defer d.mu.Unlock()
-	if now := time.Now(); now.Sub(d.looked) >= time.Second || d.looked.IsZero() {
+	usage, err := d.usage, d.err
+	due := d.looked.IsZero() || now.Sub(d.looked) >= time.Second || now.Before(d.looked)
+	if due {
 		d.looked = now
-		d.usage, d.err = d.measure()
 	}
-	return d.usage, d.err
+	d.mu.Unlock()
+	if !due {
+		return usage, err
+	}
+	usage, err = d.measure()
+	d.mu.Lock()
+	d.usage, d.err = usage, err
+	d.mu.Unlock()
+	return usage, err
 }
 
 func (d *disk) measure() (Usage, error) {

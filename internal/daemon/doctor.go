@@ -5,8 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"os"
 	"path/filepath"
-	"strconv"
 	"time"
 
 	"github.com/sennit/sennit"
@@ -16,8 +16,6 @@ import (
 	"github.com/sennit/sennit/internal/store"
 )
 
-func itoa(n uint32) string { return strconv.FormatUint(uint64(n), 10) }
-
 // Progress is a line of GET /_node/doctor while it works; the last line has
 // Done set.
 type Progress struct {
@@ -25,7 +23,7 @@ type Progress struct {
 	Total    uint64    `json:"total"`
 	Done     bool      `json:"done,omitempty"`
 	Findings []Finding `json:"findings,omitempty"`
-	Error    string    `json:"error,omitempty"`
+	Error    string    `json:"error,omitempty"` // why the check could not be finished
 }
 
 // doctor says what is wrong, and what to do. With ?verify it checks every
@@ -38,21 +36,19 @@ func (d *daemon) doctor(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.Header().Set("Content-Type", "application/jsonl")
-	enc := json.NewEncoder(w)
+	w.Header().Set("Cache-Control", "no-store")
+	enc, rc := json.NewEncoder(w), http.NewResponseController(w)
 	last := Progress{Done: true}
 	if r.URL.Query().Has("verify") {
-		said := time.Now()
-		more, err := d.node.Verify(r.Context(), func(done, total uint64) {
-			last.Checked, last.Total = done, total
-			if time.Since(said) >= time.Second {
-				said = time.Now()
-				_ = enc.Encode(Progress{Checked: done, Total: total}) // the caller went away: the context ends
-				_ = http.NewResponseController(w).Flush()
-			}
+		more, err := verify(r.Context(), d.node, func(p Progress) {
+			last.Checked, last.Total = p.Checked, p.Total
+			// It may take longer than an answer has time to leave.
+			_ = rc.SetWriteDeadline(time.Now().Add(time.Minute))
+			_ = enc.Encode(p) // the caller went away: the context ends
+			_ = rc.Flush()
 		})
-		for _, f := range more {
-			findings = append(findings, Finding{f.What, f.Where, f.Do})
-		}
+		_ = rc.SetWriteDeadline(time.Now().Add(time.Minute))
+		findings = append(findings, more...)
 		if err != nil {
 			last.Error = err.Error()
 		}
@@ -61,71 +57,89 @@ func (d *daemon) doctor(w http.ResponseWriter, r *http.Request) {
 	_ = enc.Encode(last)
 }
 
-// Verify checks the store of a data directory on which no node runs.
-func Verify(ctx context.Context, cfg Config, progress func(Progress)) (findings []Finding, err error) {
-	if !store.Exists(nil, filepath.Join(cfg.Data, storeDir)) {
-		return nil, sennit.Hint(sennit.Errorf(sennit.NotFound, "%s holds no store", cfg.Data), "name the data directory: --data DIR")
+// verify checks a node's store, and tells how far it got once a second.
+func verify(ctx context.Context, n *node.Node, progress func(Progress)) ([]Finding, error) {
+	said := time.Now()
+	found, err := n.Verify(ctx, func(done, total uint64) {
+		if now := time.Now(); now.Sub(said) >= time.Second {
+			said = now
+			progress(Progress{Checked: done, Total: total})
+		}
+	})
+	all := make([]Finding, len(found))
+	for i, f := range found {
+		all[i] = Finding{What: f.What, Where: f.Where, Do: f.Do, Grave: true}
+	}
+	return all, err
+}
+
+// examine looks for what commonly goes wrong.
+func (d *daemon) examine(ctx context.Context) ([]Finding, error) {
+	all := d.warnings()
+	follows, err := d.follows(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, f := range follows {
+		if f.State == "offline" {
+			what := "nobody who holds " + f.Space + " can be reached"
+			if f.Problem != "" {
+				what += ": " + f.Problem
+			}
+			all = append(all, Finding{What: what, Do: "ask them to start their node; it is tried again by itself"})
+		}
+	}
+	return all, nil
+}
+
+// Examine looks at a data directory on which no node runs: whether a node could
+// start on it, and, if deep is set, everything in its store. What keeps a node
+// from starting is a finding. It fails with [sennit.NotFound] if there is no
+// data directory, and with [sennit.Conflict] if a node runs on it.
+func Examine(ctx context.Context, cfg Config, deep bool, progress func(Progress)) (findings []Finding, err error) {
+	if _, err := os.Lstat(cfg.Data); errors.Is(err, os.ErrNotExist) {
+		return nil, sennit.Hint(sennit.Errorf(sennit.NotFound, "there is no data directory %s", cfg.Data), "name it: --data DIR, or make one: sennit up")
 	}
 	dir, err := OpenDirectory(cfg.Data)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, dir.Close()) }()
-	id, err := keys.Load(cfg.Data)
-	if err != nil {
-		return nil, err
+	finding := func(where string, err error) []Finding {
+		do := sennit.HintOf(err)
+		if do == "" {
+			do = "put it back from a backup"
+		}
+		return []Finding{{What: err.Error(), Where: where, Do: do, Grave: true}}
 	}
-	st, err := store.Open(store.Config{Dir: filepath.Join(cfg.Data, storeDir)})
+	at := filepath.Join(cfg.Data, storeDir)
+	id, err := keys.Load(cfg.Data)
+	switch {
+	case sennit.CodeOf(err) == sennit.NotFound && !store.Exists(nil, at):
+		return nil, nil // a node would begin anew
+	case err != nil:
+		return finding(filepath.Join(cfg.Data, keysDir), err), nil
+	}
+	if !store.Exists(nil, at) {
+		return nil, nil
+	}
+	st, err := store.Open(store.Config{Dir: at})
 	if err != nil {
-		return nil, err
+		return finding(at, err), nil
 	}
 	defer func() { err = errors.Join(err, st.Close()) }()
 	n, err := node.New(node.Config{Store: st, Identity: id, Log: logger(cfg.Log)})
 	if err != nil {
-		return nil, err
+		return finding(at, err), nil
 	}
-	said := time.Now()
-	found, err := n.Verify(ctx, func(done, total uint64) {
-		if time.Since(said) >= time.Second {
-			said = time.Now()
-			progress(Progress{Checked: done, Total: total})
-		}
-	})
-	for _, f := range found {
-		findings = append(findings, Finding{f.What, f.Where, f.Do})
-	}
-	return findings, err
-}
-
-// examine looks for what commonly goes wrong.
-func (d *daemon) examine(ctx context.Context) ([]Finding, error) {
-	var all []Finding
-	add := func(what, do string) { all = append(all, Finding{What: what, Do: do}) }
-	if err := d.full(); err != nil {
-		add(err.Error(), sennit.HintOf(err))
-	}
-	if skew := d.rep.Ahead(); skew > time.Minute || skew < -time.Minute {
-		add("this machine's clock differs from most peers' by "+skew.Round(time.Second).String(), "set the clock")
-	}
-	if words, err := d.id.Words(); err == nil && words != "" {
-		add("the recovery words were not written down yet: a lost disk would be a lost identity", "sennit id words")
-	}
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "/", nil)
-	if err != nil {
-		return nil, err
-	}
-	_, follows, err := d.listFollows(r)
-	if err != nil {
-		return nil, err
-	}
-	for _, f := range follows.([]Follow) {
-		if f.State == "offline" {
-			what := "nobody who holds " + f.Space + " can be reached"
-			if f.Problem != "" {
-				what += ": " + f.Problem
-			}
-			add(what, "ask them to start their node; it is tried again by itself")
+	if deep {
+		findings, err = verify(ctx, n, progress)
+		if err != nil {
+			return findings, err
 		}
 	}
-	return all, nil
+	// A node that was opened and not run would count as one that crashed.
+	stopped, stop := context.WithCancel(ctx)
+	stop()
+	return findings, n.Run(stopped)
 }

@@ -7,6 +7,9 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
+	"net/http"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/sennit/sennit"
@@ -17,32 +20,44 @@ import (
 
 const (
 	tokenKey    = "token/"
-	tokenPrefix = "snt_"
+	tokenPrefix = "snt_" // so that secret scanners know one when they see it
+	tokenID     = 16     // characters of the hash that name a token
+	nodeRight   = "node" // the right to /_node/, which only tokens know
 	maxTokens   = 10_000
 )
 
-// token is a bearer token as it is kept: by its hash. The token itself is
-// shown once, when it is made.
-type token struct {
-	ID       string        `json:"id"` // beginning of the hash
-	Prefixes []string      `json:"prefixes"`
-	May      sennit.Rights `json:"-"`
-	Rights   []string      `json:"may"`
-	Node     bool          `json:"node,omitempty"` // may use /_node/ as well
-	Expires  time.Time     `json:"expires,omitzero"`
-	Created  time.Time     `json:"created"`
+// Token is a bearer token as it is kept and listed: by its hash. The token
+// itself is told once, when it is made.
+type Token struct {
+	ID       string    `json:"id"`       // beginning of the hash
+	Prefixes []string  `json:"prefixes"` // none: everywhere
+	May      []string  `json:"may"`      // rights, and "node" for the node's own resources
+	Expires  time.Time `json:"expires,omitzero"`
+	Created  time.Time `json:"created"`
 }
 
-// tokens looks tokens up for the door.
-type tokens struct{ n *node.Node }
+// tokens keeps the bearer tokens.
+type tokens struct {
+	n   *node.Node
+	now func() time.Time
+}
+
+func (d *daemon) tokens() tokens { return tokens{d.node, d.cfg.Now} }
 
 // Lookup implements httpdoor.Tokens.
 func (t tokens) Lookup(_ context.Context, hash sennit.Hash) (httpdoor.Token, bool) {
-	tok, err := t.get(hex.EncodeToString(hash[:]))
-	if err != nil || tok == nil || !tok.Expires.IsZero() && !time.Now().Before(tok.Expires) {
+	tok, ok := t.get(hash)
+	if !ok {
 		return httpdoor.Token{}, false
 	}
-	out := httpdoor.Token{Who: t.n.Self(), May: tok.May}
+	out := httpdoor.Token{Who: t.n.Self()}
+	rights := slices.DeleteFunc(slices.Clone(tok.May), func(r string) bool { return r == nodeRight })
+	if len(rights) > 0 {
+		var err error
+		if out.May, err = sennit.ParseRights(rights); err != nil {
+			return httpdoor.Token{}, false
+		}
+	}
 	for _, p := range tok.Prefixes {
 		a, err := sennit.ParseAddr(p)
 		if err != nil {
@@ -53,39 +68,48 @@ func (t tokens) Lookup(_ context.Context, hash sennit.Hash) (httpdoor.Token, boo
 	return out, true
 }
 
-func (t tokens) get(hash string) (*token, error) {
-	b, err := t.n.Local(tokenKey + hash)
+// get finds a token that is of use.
+func (t tokens) get(hash sennit.Hash) (Token, bool) {
+	b, err := t.n.Local(tokenKey + hash.String())
 	if b == nil || err != nil {
-		return nil, err
+		return Token{}, false
 	}
-	return decodeToken(b)
+	tok, err := decodeToken(b)
+	return tok, err == nil && (tok.Expires.IsZero() || t.now().Before(tok.Expires))
 }
 
-func decodeToken(b []byte) (*token, error) {
-	tok := new(token)
-	err := json.Unmarshal(b, tok)
-	if err == nil {
-		tok.May, err = sennit.ParseRights(tok.Rights)
-	}
-	if err != nil {
-		return nil, sennit.Errorf(sennit.Internal, "the record of a token is damaged: %w", err)
+func decodeToken(b []byte) (tok Token, err error) {
+	if err := json.Unmarshal(b, &tok); err != nil {
+		return tok, sennit.Errorf(sennit.Internal, "the record of a token is damaged: %w", err)
 	}
 	return tok, nil
 }
 
-// list is all tokens, by hash.
-func (t tokens) list() (map[string]*token, error) {
-	all := map[string]*token{}
-	err := t.n.Locals(tokenKey, func(name string, b []byte) error {
-		tok, err := decodeToken(b)
-		all[name[len(tokenKey):]] = tok
+// node reports whether a request may use the node's own resources: as its
+// owner, or with a token for them.
+func (t tokens) node(r *http.Request) bool {
+	c := httpdoor.CallerOf(r.Context())
+	if c.Via != httpdoor.ByToken {
+		return c.Owner()
+	}
+	// The door knows the token's rights in the tree, and only those.
+	_, text, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	tok, ok := t.get(sha256.Sum256([]byte(text)))
+	return ok && slices.Contains(tok.May, nodeRight)
+}
+
+// list is all tokens, by the hash in hexadecimal.
+func (t tokens) list() (map[string]Token, error) {
+	all := map[string]Token{}
+	err := t.n.Locals(tokenKey, func(name string, b []byte) (err error) {
+		all[name[len(tokenKey):]], err = decodeToken(b)
 		return err
 	})
 	return all, err
 }
 
 // add makes a token and tells it.
-func (t tokens) add(ctx context.Context, tok token) (token, string, error) {
+func (t tokens) add(ctx context.Context, tok Token) (Token, string, error) {
 	all, err := t.list()
 	if err != nil {
 		return tok, "", err
@@ -94,14 +118,14 @@ func (t tokens) add(ctx context.Context, tok token) (token, string, error) {
 		return tok, "", sennit.Hint(sennit.Errorf(sennit.OverQuota, "there are %d tokens already", len(all)), "revoke some: sennit token revoke")
 	}
 	var secret [32]byte
-	rand.Read(secret[:])
+	rand.Read(secret[:]) // never fails
 	text := tokenPrefix + base64.RawURLEncoding.EncodeToString(secret[:])
 	sum := sha256.Sum256([]byte(text))
 	hash := hex.EncodeToString(sum[:])
-	tok.ID, tok.Created, tok.Rights = hash[:16], time.Now().UTC(), tok.May.Names()
+	tok.ID, tok.Created = hash[:tokenID], t.now().UTC()
 	b, err := json.Marshal(tok)
 	if err != nil {
-		return tok, "", err
+		return tok, "", sennit.Errorf(sennit.Internal, "make a token: %w", err)
 	}
 	return tok, text, t.n.SetLocal(ctx, map[string][]byte{tokenKey + hash: b})
 }
@@ -117,13 +141,94 @@ func (t tokens) remove(ctx context.Context, id string) error {
 			return t.n.SetLocal(ctx, map[string][]byte{tokenKey + hash: nil})
 		}
 	}
-	return sennit.Hint(sennit.Errorf(sennit.NotFound, "no token %q", id), "list them: sennit token ls")
+	return sennit.Hint(sennit.Errorf(sennit.NotFound, "there is no token %.40q", id), "list them: sennit token ls")
 }
 
-// secret is what browser sessions are made with; it survives restarts.
-func (d *daemon) secret() (secret [32]byte, err error) {
-	// Derived, not stored: it needs no write before the node runs, and is as
-	// secret as the key that it comes from.
-	sum := sha256.Sum256(append([]byte("sennit/1 browser sessions\x00"), d.id.Host().Seed()...))
-	return sum, nil
+func (d *daemon) listTokens(*http.Request) (int, any, error) {
+	all, err := d.tokens().list()
+	out := []Token{}
+	for _, tok := range all {
+		out = append(out, tok)
+	}
+	slices.SortFunc(out, func(a, b Token) int {
+		if c := a.Created.Compare(b.Created); c != 0 {
+			return c
+		}
+		return strings.Compare(a.ID, b.ID)
+	})
+	return http.StatusOK, out, err
+}
+
+func (d *daemon) addToken(r *http.Request) (int, any, error) {
+	var in struct {
+		Prefix  []string `json:"prefix"`
+		May     []string `json:"may"`
+		All     bool     `json:"all"`
+		Expires string   `json:"expires"`
+	}
+	if err := read(r, &in); err != nil {
+		return 0, nil, err
+	}
+	if len(in.May) == 0 {
+		if in.May = sennit.Read.Names(); in.All {
+			in.May = sennit.AllRights.Names()
+		}
+	}
+	rights := slices.DeleteFunc(slices.Clone(in.May), func(r string) bool { return r == nodeRight })
+	node, tree := len(rights) < len(in.May), len(rights) > 0
+	switch {
+	case in.All && len(in.Prefix) > 0:
+		return 0, nil, sennit.Errorf(sennit.BadInput, "a token is for prefixes or for all, not both")
+	case tree && !in.All && len(in.Prefix) == 0:
+		return 0, nil, sennit.Hint(sennit.Errorf(sennit.BadInput, "it is not said where the token is good"), "name a prefix (--prefix /me/notes), or say --all")
+	case !tree && (in.All || len(in.Prefix) > 0):
+		return 0, nil, sennit.Errorf(sennit.BadInput, "the right %q is not for paths", nodeRight)
+	}
+	tok := Token{Prefixes: []string{}}
+	if tree {
+		may, err := sennit.ParseRights(rights)
+		if err != nil {
+			return 0, nil, err
+		}
+		tok.May = may.Names()
+	}
+	if node {
+		tok.May = append(tok.May, nodeRight)
+	}
+	for _, p := range in.Prefix {
+		a, space, err := d.where(p)
+		if err != nil {
+			return 0, nil, err
+		}
+		a.Root = space.String() // what it is called here may change
+		tok.Prefixes = append(tok.Prefixes, a.String())
+	}
+	if in.Expires != "" {
+		life, err := lifetime(in.Expires)
+		if err != nil {
+			return 0, nil, err
+		}
+		tok.Expires = d.cfg.Now().Add(life).UTC()
+	}
+	tok, text, err := d.tokens().add(r.Context(), tok)
+	if err != nil {
+		return 0, nil, err
+	}
+	return http.StatusCreated, struct {
+		Token
+		Text string `json:"token"`
+	}{tok, text}, nil
+}
+
+// lifetime reads how long something is to last.
+func lifetime(text string) (time.Duration, error) {
+	life, err := time.ParseDuration(text)
+	if err != nil || life <= 0 {
+		return 0, sennit.Errorf(sennit.BadInput, "%.40q is not a length of time: write it as 30m, 24h or 168h", text)
+	}
+	return life, nil
+}
+
+func (d *daemon) deleteToken(r *http.Request) (int, any, error) {
+	return http.StatusNoContent, nil, d.tokens().remove(r.Context(), r.PathValue("id"))
 }

@@ -19,6 +19,9 @@ import (
 // written; the session waits beyond.
 const intakeBytes = 2 << 20
 
+// maxDoubts bounds how often one peer may be wrong about a log's history.
+const maxDoubts = 1024
+
 // maxIntakeLogs bounds the logs that one peer can have under way.
 const maxIntakeLogs = 4096
 
@@ -34,9 +37,10 @@ type Intake struct {
 	// the run is queued.
 	OnGenuine func(id sennit.Hash)
 
-	n    *Node
-	logs map[sennit.Hash]*intakeLog
-	room *semaphore.Weighted
+	n      *Node
+	logs   map[sennit.Hash]*intakeLog
+	doubts int // how often the peer was asked to prove a run from the log's beginning
+	room   *semaphore.Weighted
 
 	mu    sync.Mutex           // guards what follows
 	added int                  // since the last Wait
@@ -50,8 +54,6 @@ type intakeLog struct {
 	peaks    commit.Peaks      // after the last run
 	furthest commit.Peaks      // after the run that went furthest
 	under    *access.Authority // rules that let its principal write
-
-	doubted bool // the peer was asked to prove a run from the log's beginning
 }
 
 // checkedRun is a run that is genuine.
@@ -137,10 +139,10 @@ func (in *Intake) Run(ctx context.Context, run *wire.Run) error {
 	checked.commits, err = commit.Check(run, il.rec, &checked.after, verify, func(at commit.Place, h sennit.Hash) {
 		checked.nodes = append(checked.nodes, treeNode{at, h})
 	})
-	if forged && run.From > 0 && !il.doubted {
-		// It may be of another branch of a forked log than the one that is here
-		// and that it was taken to continue. Then it can be proved otherwise.
-		il.doubted = true
+	if forged && run.From > 0 && in.doubts < maxDoubts {
+		// It may be of another branch of a forked log than the one that it was
+		// taken to continue. Then it can be proved from the log's beginning.
+		in.doubts++
 		return &Behind{Log: run.Log}
 	}
 	if err != nil {

@@ -106,11 +106,7 @@ func (t *txn) refold(sp *space) error {
 		return err
 	}
 	sp.state.Clock = max(sp.state.Clock, newest)
-	t.n.arrivals++ // so that whoever resumes from before learns that it must start over
-	t.b.Arrive(sp.num, t.n.arrivals, 0, 0, nil)
-	t.events = append(t.events, hub.Event[*sennit.Update]{
-		N: t.n.arrivals, Space: sp.id, Deep: true, Data: &sennit.Update{Kind: sennit.Reset, Space: sp.id},
-	})
+	t.restart(sp)
 	return nil
 }
 

@@ -42,33 +42,29 @@ func (t *txn) data(sp *space, f arriving, own bool) error {
 // itself is never held: its clock follows what it was shown.
 func (t *txn) merge(sp *space, ls *logState, c *commit.Commit, size int, was before, own bool) error {
 	held := !own && t.ahead(c)
-	fresh := c.Clock > sp.state.Clock
-	whole := c.Whole()
-	waits, valid, changed := held, 0, 0
-	var mask []byte // see store.Batch.Arrive
+	m := merging{t: t, sp: sp, ls: ls, c: c, fresh: c.Clock > sp.state.Clock, quiet: was.quiet}
+	arrival := store.Arrival{Log: ls.Num, Seq: c.Seq}
+	waits, valid, whole := held, 0, c.Whole()
 	var err error
 	c.Each(func(i uint32, op *wire.Op) {
 		if err != nil {
 			return
 		}
-		yes := false
+		shows := false
 		if held || !ls.valid(sp.rules, c, op) {
 			waits = true
-		} else if yes, err = t.one(sp, ls, c, i, op, fresh, was.quiet); err == nil {
+		} else if shows, err = m.one(i, op); err == nil {
 			valid++
 		}
-		if yes {
-			changed++
-		}
-		if mask == nil && (!yes || !whole) {
-			if mask = make([]byte, (c.Count+7)/8); whole {
+		if arrival.Mask == nil && (!shows || !whole) {
+			if arrival.Mask = make([]byte, (c.Count+7)/8); whole {
 				for j := range i {
-					mask[j/8] |= 1 << (j % 8)
+					arrival.Mask[j/8] |= 1 << (j % 8)
 				}
 			}
 		}
-		if yes && mask != nil {
-			mask[i/8] |= 1 << (i % 8)
+		if shows && arrival.Mask != nil {
+			arrival.Mask[i/8] |= 1 << (i % 8)
 		}
 	})
 	if err != nil {
@@ -77,9 +73,12 @@ func (t *txn) merge(sp *space, ls *logState, c *commit.Commit, size int, was bef
 	if valid > 0 {
 		sp.state.Clock = max(sp.state.Clock, c.Clock)
 	}
-	arrives := valid > 0 && (changed > 0 || !was.arrived)
-	if arrives && !was.quiet {
-		t.arrive(sp, ls, c.Seq, mask)
+	arrives := valid > 0 && (m.changed || !was.arrived)
+	if arrival.Late = m.late; arrives && !was.quiet {
+		t.arrive(sp, arrival)
+		if m.dead > maxDeaths {
+			t.restart(sp)
+		}
 	}
 	t.wait(sp, ls, c, size, was, waits, was.arrived || arrives)
 	if due := time.UnixMilli(int64(c.Clock >> 16)).Add(-MaxAhead); held && (sp.held.IsZero() || due.Before(sp.held)) {
@@ -105,13 +104,33 @@ func (t *txn) wait(sp *space, ls *logState, c *commit.Commit, size int, was befo
 	}
 }
 
-// one merges one valid op. It reports whether that changed what is live.
-func (t *txn) one(sp *space, ls *logState, c *commit.Commit, index uint32, op *wire.Op, fresh, quiet bool) (bool, error) {
+// maxDeaths bounds the values that a late deletion takes one by one from its
+// watchers. Beyond, they start over.
+const maxDeaths = 1000
+
+// merging is a commit whose ops are being merged.
+type merging struct {
+	t     *txn
+	sp    *space
+	ls    *logState
+	c     *commit.Commit
+	fresh bool // it is newer than all that the space holds
+	quiet bool // watchers aren't told
+
+	changed bool // something lives now that didn't
+	late    bool // see store.Arrival
+	dead    int  // values that late deletions took
+}
+
+// one merges one valid op. It reports whether that changed a value.
+func (m *merging) one(index uint32, op *wire.Op) (shows bool, err error) {
+	t, sp := m.t, m.sp
 	slot := tree.SlotOf(op.Kind, deep(op))
-	pos := store.Pos{Clock: c.Clock, Log: ls.Num, Seq: c.Seq, Index: index}
-	at := tree.Stamp{Clock: c.Clock, Log: ls.ID, Seq: c.Seq, Index: index, Commit: c.ID}
+	pos := store.Pos{Clock: m.c.Clock, Log: m.ls.Num, Seq: m.c.Seq, Index: index}
 	effect := tree.Newest(slot)
-	if !fresh {
+	var covered covered
+	if !m.fresh {
+		at := tree.Stamp{Clock: m.c.Clock, Log: m.ls.ID, Seq: m.c.Seq, Index: index, Commit: m.c.ID}
 		now, cover, err := t.slots(sp, op.Path)
 		if err != nil {
 			return false, err
@@ -124,17 +143,31 @@ func (t *txn) one(sp *space, ls *logState, c *commit.Commit, index uint32, op *w
 				return false, err
 			}
 		}
+		if covered, err = t.covered(sp, op.Path, effect, at, !now[tree.Put].IsZero()); err != nil {
+			return false, err
+		}
 	}
-	if err := t.clear(sp, op.Path, slot, effect, at, fresh); err != nil {
-		return false, err
-	}
+	t.clear(sp, op.Path, slot, effect, m.fresh, covered.dead)
 	t.b.SetSlot(sp.num, op.Path, slot, pos)
 	sp.state.Deep = sp.state.Deep || slot == tree.Deep
 	sp.state.Other = sp.state.Other || slot == tree.Other
-	if !quiet {
-		t.event(sp, ls, c, op, slot)
+	m.changed = true
+	switch {
+	case slot == tree.Other:
+		return false, nil // kinds that are not interpreted change nothing that could be seen
+	case slot == tree.Put || m.fresh || slot == tree.Deep && !covered.left:
+		return true, m.tell(op, slot, op.Path)
 	}
-	return true, nil
+	// A deletion that comes late took only what is older.
+	m.late = m.late || slot == tree.Deep
+	if m.dead += len(covered.values); m.dead <= maxDeaths {
+		for _, p := range covered.values {
+			if err := m.tell(op, tree.Del, p); err != nil {
+				return false, err
+			}
+		}
+	}
+	return len(covered.values) > 0, nil
 }
 
 // slots reads what holds a path's slots, and the newest deep del above it.
@@ -167,63 +200,83 @@ func (t *txn) slots(sp *space, p sennit.Path) (now tree.Slots, cover tree.Stamp,
 	return now, cover, nil
 }
 
+// covered is what an op covers that isn't newer than all that there is.
+type covered struct {
+	dead   []entry       // live ops that aren't any more, but for those in the path's own slots
+	values []sennit.Path // where a value goes
+	left   bool          // there are newer values, which stay
+}
+
+type entry struct {
+	path sennit.Path
+	slot tree.Slot
+	pos  store.Pos
+}
+
+// covered looks for what an op covers. put says that there is a value at its path.
+func (t *txn) covered(sp *space, p sennit.Path, e tree.Effect, at tree.Stamp, put bool) (c covered, err error) {
+	if put && e.Clears.Has(tree.Put) {
+		c.values = append(c.values, p)
+	} else {
+		c.left = put
+	}
+	look := func(path sennit.Path, s tree.Slot, pos store.Pos) error {
+		if path == p && s != tree.Other {
+			return nil
+		}
+		stamp, err := t.stamp(pos)
+		switch {
+		case err != nil:
+			return err
+		case !stamp.Before(at):
+			c.left = c.left || s == tree.Put
+		default:
+			if c.dead = append(c.dead, entry{path, s, pos}); s == tree.Put {
+				c.values = append(c.values, path)
+			}
+		}
+		return nil
+	}
+	switch {
+	case e.Beneath:
+		err = t.b.Under(sp.num, p, look)
+	case e.Clears.Has(tree.Other) && sp.state.Other:
+		err = t.b.Here(sp.num, p, func(s tree.Slot, pos store.Pos) error { return look(p, s, pos) })
+	}
+	return c, err
+}
+
 // clear takes out of the index what an op covers. What it puts itself into the
-// index overwrites what held its own slot.
-func (t *txn) clear(sp *space, p sennit.Path, slot tree.Slot, e tree.Effect, at tree.Stamp, fresh bool) error {
+// index overwrites what held its own slot. If it is fresh, nothing is newer.
+func (t *txn) clear(sp *space, p sennit.Path, slot tree.Slot, e tree.Effect, fresh bool, dead []entry) {
 	for s := tree.Put; s <= tree.Deep; s++ {
 		if s != slot && e.Clears.Has(s) && (s != tree.Deep || sp.state.Deep) {
 			t.b.ClearSlot(sp.num, p, s, store.Pos{})
 		}
 	}
-	if fresh {
-		if e.Clears.Has(tree.Other) && sp.state.Other {
-			t.b.ClearOther(sp.num, p)
-		}
-		if e.Beneath {
-			t.b.ClearUnder(sp.num, p)
-		}
-		return nil
+	if fresh && e.Clears.Has(tree.Other) && sp.state.Other {
+		t.b.ClearOther(sp.num, p)
 	}
-	type found struct {
-		path sennit.Path
-		slot tree.Slot
-		pos  store.Pos
-	}
-	var dead []found
-	collect := func(path sennit.Path, s tree.Slot, pos store.Pos) error {
-		if path == p && s != tree.Other {
-			return nil
-		}
-		stamp, err := t.stamp(pos)
-		if err == nil && stamp.Before(at) {
-			dead = append(dead, found{path, s, pos})
-		}
-		return err
-	}
-	var err error
-	switch {
-	case e.Beneath:
-		err = t.b.Under(sp.num, p, collect)
-	case e.Clears.Has(tree.Other) && sp.state.Other:
-		err = t.b.Here(sp.num, p, func(s tree.Slot, pos store.Pos) error { return collect(p, s, pos) })
+	if fresh && e.Beneath {
+		t.b.ClearUnder(sp.num, p)
 	}
 	for _, d := range dead {
 		t.b.ClearSlot(sp.num, d.path, d.slot, d.pos)
 	}
-	return err
 }
 
-// event tells watchers what an op changed. Kinds that are not interpreted
-// change nothing that could be seen.
-func (t *txn) event(sp *space, ls *logState, c *commit.Commit, op *wire.Op, slot tree.Slot) {
-	if slot == tree.Other {
-		return
+// tell tells watchers what an op changed at a path.
+func (m *merging) tell(op *wire.Op, slot tree.Slot, p sennit.Path) error {
+	if m.quiet {
+		return nil
 	}
-	u, err := update(sp, ls.author, c.Log, c.Seq, c.Clock, op, slot)
+	u, err := update(m.sp, m.ls.author, m.c.Log, m.c.Seq, m.c.Clock, op, slot)
 	if err != nil {
-		return // can't be: the op was checked when it was decoded or made
+		return unreadable(p, err)
 	}
-	t.events = append(t.events, hub.Event[*sennit.Update]{Space: sp.id, Path: op.Path, Deep: u.Deep, Data: u})
+	u.Node.Path = p
+	m.t.events = append(m.t.events, hub.Event[*sennit.Update]{Space: m.sp.id, Path: p, Deep: u.Deep, Data: u})
+	return nil
 }
 
 // update is what a put or del tells watchers.

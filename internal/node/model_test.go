@@ -5,6 +5,8 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"fmt"
+	"maps"
+	"math/rand/v2"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -34,6 +36,7 @@ type scene struct {
 	data    []*log
 	refs    reference
 	heads   []sennit.Hash // all authority commits, oldest first
+	watches []*watcher    // of each node
 	fetched map[sennit.Hash]*log
 	base    time.Time
 }
@@ -57,6 +60,9 @@ func newScene(t failer, tb testing.TB, c *choices) *scene {
 		s.people = append(s.people, p)
 	}
 	s.fetch()
+	for _, m := range s.nodes[:1] { // the others don't know the space yet
+		s.watches = append(s.watches, &watcher{m: m, tail: s.coin(), caller: node.Caller{Principal: m.Self()}})
+	}
 	// The second device's first commit adds it.
 	l := newLog(s.space, s.space, s.spare, wire.Authority, 0)
 	s.rules = append(s.rules, l)
@@ -65,6 +71,9 @@ func newScene(t failer, tb testing.TB, c *choices) *scene {
 }
 
 func (s *scene) close() {
+	for _, w := range s.watches {
+		w.close()
+	}
 	for _, m := range s.nodes {
 		if err := m.stop(); err != nil {
 			panic(err)
@@ -290,10 +299,135 @@ func (s *scene) evidence(m *machine) {
 // restart stops a node and starts it again.
 func (s *scene) restart() {
 	m := oneOf(s, s.nodes)
+	for _, w := range s.watches {
+		if w.m == m {
+			w.close() // and go on at the cursor when there is something to read
+		}
+	}
 	if err := m.stop(); err != nil {
 		s.t.Fatalf("stop: %v", err)
 	}
 	boot(s.t, m)
+}
+
+// read has a watcher read what there is, or go away until it reads again.
+func (s *scene) read() {
+	for _, m := range s.nodes[1:] {
+		if m.Authority(s.space) != nil && !slices.ContainsFunc(s.watches, func(w *watcher) bool { return w.m == m }) {
+			who := sennit.Principal{Space: s.space, Device: s.nodes[0].Self().Device}
+			s.watches = append(s.watches, &watcher{m: m, tail: s.coin(), caller: node.Caller{Principal: who}})
+		}
+	}
+	w := oneOf(s, s.watches)
+	if s.between(0, 2) == 0 {
+		w.close()
+		return
+	}
+	w.read(s.t, s.space)
+}
+
+// watcher keeps the state that a watch tells.
+type watcher struct {
+	m      *machine
+	tail   bool
+	caller node.Caller
+	w      sennit.Watch
+	cursor sennit.Cursor
+	state  map[sennit.Path]string
+}
+
+func (w *watcher) close() {
+	if w.w != nil {
+		w.w.Close()
+		w.w = nil
+	}
+}
+
+// read takes in what there is.
+func (w *watcher) read(t failer, space sennit.Space) {
+	t.Helper()
+	if w.w == nil {
+		if w.cursor == (sennit.Cursor{}) {
+			w.state = map[sennit.Path]string{} // a snapshot begins
+		}
+		var err error
+		w.w, err = w.m.Bus(w.caller).Watch(context.Background(), []sennit.Pattern{{Root: space.String()}}, sennit.WatchOptions{Since: w.cursor, Tail: w.tail})
+		if sennit.CodeOf(err) == sennit.NotFound {
+			return // it doesn't know yet who may read
+		}
+		if err != nil {
+			t.Fatalf("watch: %v", err)
+		}
+	}
+	for {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
+		updates, err := w.w.Next(ctx)
+		cancel()
+		if errors.Is(err, context.DeadlineExceeded) {
+			return
+		}
+		if err != nil {
+			t.Fatalf("next: %v", err)
+		}
+		for _, u := range updates {
+			switch u.Kind {
+			case sennit.Set:
+				w.state[u.Node.Path] = string(u.Node.Value.Data)
+			case sennit.Deleted:
+				for p := range w.state {
+					if p == u.Node.Path || u.Deep && p.Under(u.Node.Path) {
+						delete(w.state, p)
+					}
+				}
+			case sennit.Reset:
+				clear(w.state)
+			}
+			w.cursor = u.Cursor
+		}
+	}
+}
+
+// compare holds what was told against the reference.
+func (w *watcher) compare(t failer, r *reference) {
+	t.Helper()
+	w.read(t, r.space)
+	want := map[sennit.Path]string{}
+	for p := range r.live {
+		if o, ok := r.value(p); ok {
+			put, _ := wire.DecodePut(o.op.Body)
+			want[p] = string(put.Value.Data)
+		}
+	}
+	if !maps.Equal(w.state, want) {
+		t.Fatalf("a watch (tail: %v) told %v, want %v", w.tail, w.state, want)
+	}
+}
+
+// how picks a way to tell a node everything that matters.
+func (s *scene) how(to *machine) how {
+	h := how{limit: oneOf(s, []int{1, 200, 1 << 20}), known: s.coin()}
+	if s.coin() {
+		h.skip = to.has(s.t, s.space)
+	}
+	if s.between(0, 2) == 0 {
+		h.pushed = []sennit.Path{""}
+		for _, p := range paths {
+			h.pushed = append(h.pushed, sennit.Path(p))
+		}
+	}
+	return h
+}
+
+// relay has a node tell another one something.
+func (s *scene) relay() {
+	i := s.between(0, 2)
+	from, to := s.nodes[i], s.nodes[(i+s.between(1, 2))%3]
+	h := s.how(to)
+	if s.coin() {
+		prefix := sennit.Path(oneOf(s, []string{"a", "b", "a/b"}))
+		h.filter = func(p sennit.Path, deep bool) bool { return p.Under(prefix) || deep && prefix.Under(p) }
+	}
+	relay(s.t, from, to, s.space, h)
 }
 
 // settle brings everything to one node, has the nodes tell each other, and
@@ -324,16 +458,19 @@ func (s *scene) settle() {
 	for _, wait := range []time.Duration{0, time.Hour} {
 		time.Sleep(wait) // in the bubble: nothing waits
 		synctest.Wait()
-		limit := oneOf(s, []int{1, 200, 1 << 20})
 		for range 2 {
 			for i, from := range s.nodes {
-				relay(s.t, from, s.nodes[(i+1)%len(s.nodes)], s.space, limit)
+				to := s.nodes[(i+1)%len(s.nodes)]
+				relay(s.t, from, to, s.space, s.how(to))
 			}
 		}
 		s.refs.latest = uint64(time.Now().Add(node.MaxAhead).UnixMilli())
 		s.refs.settle()
 		for i, m := range s.nodes {
 			s.refs.compare(s.t, fmt.Sprintf("node %d after %v", i, wait), m)
+		}
+		for _, w := range s.watches {
+			w.compare(s.t, &s.refs)
 		}
 	}
 }
@@ -346,19 +483,16 @@ func TestNodesConverge(t *testing.T) {
 		newIdentity(t, name)
 	}
 	rapid.Check(t, func(rt *rapid.T) {
-		c := &choices{list: rapid.SliceOfN(rapid.Uint16(), 0, 500).Draw(rt, "choices")}
+		c := newChoices(rapid.Uint64().Draw(rt, "seed"), rapid.IntRange(60, 500).Draw(rt, "choices"))
 		if err := inBubble(t, func(f failer) {
 			s := newScene(f, t, c)
 			defer s.close()
 			actions := []func(){
 				s.write, s.write, s.fork, s.rule, s.local, s.deliver, s.deliver, s.restart,
 				func() { time.Sleep(time.Second) },
-				func() {
-					i := s.between(0, 2)
-					relay(s.t, s.nodes[i], s.nodes[(i+s.between(1, 2))%3], s.space, 500)
-				},
+				s.relay, s.relay, s.read, s.read,
 			}
-			for len(c.list) > 0 {
+			for len(c.list) > 40 { // the rest decides how it ends
 				actions[s.between(0, len(actions)-1)]()
 			}
 			s.settle()
@@ -371,6 +505,15 @@ func TestNodesConverge(t *testing.T) {
 // choices decide what happens in a scene. They are drawn before it begins:
 // time is not real while it lasts, which rapid couldn't bear.
 type choices struct{ list []uint16 }
+
+func newChoices(seed uint64, n int) *choices {
+	from := rand.New(rand.NewPCG(seed, 0))
+	c := &choices{make([]uint16, n)}
+	for i := range c.list {
+		c.list[i] = uint16(from.Uint32())
+	}
+	return c
+}
 
 func (c *choices) next() int {
 	if len(c.list) == 0 {

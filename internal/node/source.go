@@ -212,7 +212,7 @@ func (w *watch) merged(pats []pattern, spaces []*space, n uint64) source {
 
 // replay gives the changes that a commit made when it arrived.
 func (w *watch) replay(pats []pattern, sp *space, a store.Arrival) error {
-	if a.Seq == 0 {
+	if a.Seq == 0 || a.Late {
 		return errReset
 	}
 	l := w.b.n.st.LogByNum(a.Log)

@@ -181,7 +181,11 @@ func (t *txn) take(sp *space, run *checkedRun) (added int, err error) {
 		return 0, err
 	}
 	for _, c := range shared {
-		t.b.PutNode(ls.Num, commit.Place{Index: c.Seq - 1}, commit.Leaf(c.ID[:]))
+		if c.Sig == nil {
+			t.b.PutNode(ls.Num, commit.Place{Index: c.Seq - 1}, commit.Leaf(c.ID[:]))
+		} else if err := t.vouch(ls, c); err != nil {
+			return 0, err
+		}
 	}
 	t.grow(ls, run.after, run.nodes)
 	if at := (ownLog{sp.id, run.rec.Class}); t.n.own[at] != nil && t.n.own[at].ID == run.id {
@@ -283,9 +287,8 @@ func (t *txn) missing(ls *logState, run *checkedRun) (fresh []arriving, shared [
 			if err != nil {
 				return nil, nil, err
 			}
-			if have != nil && have.ID == c.ID {
+			if have != nil && have.ID == c.ID && (f.had == nil || have.Ops() > f.had.Ops()) {
 				f.ls, f.had = at, have
-				break
 			}
 		}
 		if f.ls != ls {
@@ -357,6 +360,17 @@ func (t *txn) stamp(p store.Pos) (tree.Stamp, error) {
 	return at, nil
 }
 
+// vouch stores a commit without its ops, because its signature vouches for
+// others of the branch. The ops are with another branch.
+func (t *txn) vouch(ls *logState, c *commit.Commit) error {
+	bare := *c
+	var err error
+	if bare.Parts, err = c.Pick(func(uint32, *wire.Op) bool { return false }); err == nil {
+		t.put(ls, &bare)
+	}
+	return err
+}
+
 // put stores a commit and its ops, and tells how many bytes the ops have.
 func (t *txn) put(ls *logState, c *commit.Commit) (size int) {
 	rec := c.Stored()
@@ -378,7 +392,7 @@ func (t *txn) authority(sp *space, fresh []arriving) error {
 	t.keep(sp)
 	for _, f := range fresh {
 		t.put(f.ls, f.Commit)
-		t.arrive(sp, f.ls, f.Seq, nil)
+		t.arrive(sp, store.Arrival{Log: f.ls.Num, Seq: f.Seq})
 	}
 	if err := t.enforce(sp, next, out); err != nil {
 		return err
@@ -415,12 +429,22 @@ func (t *txn) evidence(sp *space, evidence []access.Evidence) error {
 }
 
 // arrive numbers a commit that now counts, and the events that it brought.
-func (t *txn) arrive(sp *space, ls *logState, seq uint64, mask []byte) {
+func (t *txn) arrive(sp *space, a store.Arrival) {
 	t.n.arrivals++
-	t.b.Arrive(sp.num, t.n.arrivals, ls.Num, seq, mask)
+	a.N = t.n.arrivals
+	t.b.Arrive(sp.num, a)
 	for i := len(t.events) - 1; i >= 0 && t.events[i].N == 0; i-- {
 		t.events[i].N = t.n.arrivals
 	}
+}
+
+// restart has the watches of a space start over.
+func (t *txn) restart(sp *space) {
+	// So that whoever resumes from before learns of it as well.
+	t.arrive(sp, store.Arrival{})
+	t.events = append(t.events, hub.Event[*sennit.Update]{
+		N: t.n.arrivals, Space: sp.id, Deep: true, Data: &sennit.Update{Kind: sennit.Reset, Space: sp.id},
+	})
 }
 
 // ahead reports whether a commit's clock is too far ahead for it to be applied.

@@ -266,15 +266,38 @@ func (m *machine) deliver(rec wire.Log, runs ...*wire.Run) error {
 	return cmp.Or(failed, err)
 }
 
-// relay brings a node all that another one gives it.
-func relay(t failer, from, to *machine, space sennit.Space, limit int) {
+// how says how a node is told what another one has.
+type how struct {
+	limit  int                    // bytes in a batch
+	filter node.Filter            // what the reader may see
+	skip   func(sennit.Hash) bool // what it has
+	known  bool                   // it says how much of each log it has
+	pushed []sennit.Path          // only what is live there; nil for all that arrived
+}
+
+// relay brings a node what another one gives it.
+func relay(t failer, from, to *machine, space sennit.Space, how how) {
 	t.Helper()
 	ctx := context.Background()
 	if from.Authority(space) == nil {
 		return
 	}
-	f := from.Feed(space, nil)
+	f := from.Feed(space, how.filter)
+	if how.known {
+		mine, err := from.Logs(space)
+		if err != nil {
+			t.Fatalf("logs: %v", err)
+		}
+		theirs, err := to.Logs(space)
+		if err != nil {
+			t.Fatalf("logs: %v", err)
+		}
+		for id, n := range theirs {
+			f.Known[id] = min(n, mine[id])
+		}
+	}
 	in := to.Intake()
+	again := false // something has to be sent in another way
 	take := func(b *node.Batch) {
 		for _, rec := range b.Logs {
 			if err := in.Log(rec); err != nil {
@@ -290,11 +313,14 @@ func relay(t failer, from, to *machine, space sennit.Space, limit int) {
 			if err := in.Run(ctx, run); errors.As(err, &behind) {
 				// As a session does: start where the reader says.
 				f.Known[run.Log] = behind.Size
+				again = true
 			} else if err != nil && sennit.CodeOf(err) != sennit.Denied {
 				t.Fatalf("relay a run: %v", err)
 			}
 		}
-		if _, err := in.Wait(ctx); err != nil && sennit.CodeOf(err) != sennit.Denied && sennit.CodeOf(err) != sennit.Conflict {
+		_, err := in.Wait(ctx)
+		again = again || sennit.CodeOf(err) == sennit.Conflict
+		if err != nil && sennit.CodeOf(err) != sennit.Denied && sennit.CodeOf(err) != sennit.Conflict {
 			t.Fatalf("relay: %v", err)
 		}
 	}
@@ -313,9 +339,27 @@ func relay(t failer, from, to *machine, space sennit.Space, limit int) {
 			t.Fatalf("relay evidence: %v", err)
 		}
 	}
-	for round := range 2 { // the second time for what the first one said it can't start with
+	for round := 0; ; round++ {
+		if again = false; round > 8 {
+			t.Fatalf("relay: it never ends")
+		}
+		if how.pushed != nil {
+			logs, err := from.Places(space, slices.Clone(how.pushed))
+			if err != nil {
+				t.Fatalf("places: %v", err)
+			}
+			b, err := f.Commits(logs, how.skip)
+			if err != nil {
+				t.Fatalf("feed some: %v", err)
+			}
+			take(b)
+			if !again {
+				return
+			}
+			continue
+		}
 		for n := uint64(0); ; {
-			b, err := f.After(n, limit, nil)
+			b, err := f.After(n, how.limit, how.skip)
 			if err != nil {
 				t.Fatalf("feed from %d on: %v", n, err)
 			}
@@ -324,8 +368,31 @@ func relay(t failer, from, to *machine, space sennit.Space, limit int) {
 				break
 			}
 		}
-		_ = round
+		if !again {
+			return
+		}
 	}
+}
+
+// has tells whether a commit is at a node, with all its ops.
+func (m *machine) has(t failer, space sennit.Space) func(sennit.Hash) bool {
+	t.Helper()
+	v, err := m.st.View()
+	if err != nil {
+		t.Fatalf("view: %v", err)
+	}
+	defer v.Release()
+	whole := map[sennit.Hash]bool{}
+	num, _ := m.st.Space(space)
+	for _, l := range m.st.Logs(num) {
+		if err := v.Commits(l.Num, 1, func(_ uint64, rec *wire.Stored) error {
+			whole[rec.ID] = len(rec.Gone) == 0
+			return nil
+		}); err != nil {
+			t.Fatalf("commits: %v", err)
+		}
+	}
+	return func(id sennit.Hash) bool { return whole[id] }
 }
 
 // reference is what there is of a space anywhere, and what follows from it.

@@ -325,8 +325,14 @@ func TestResetStreamsKeepTheirPlace(t *testing.T) {
 	broken, leave := make(chan error), make(chan struct{})
 	b.Serve(proto, func(ctx context.Context, c *peer.Conn) {
 		_, err := c.Recv(ctx)
-		broken <- err
-		<-leave // it still works for the peer
+		select {
+		case broken <- err:
+			select {
+			case <-leave: // it still works for the peer
+			case <-ctx.Done():
+			}
+		case <-ctx.Done():
+		}
 	})
 	ctx := deadline(t)
 	for range peer.MaxServed {

@@ -144,7 +144,6 @@ func (c *channel) holding(scope []sennit.Path, since sennit.Cursor) (*wire.Open,
 	o := &wire.Open{Tag: c.tag, Scope: scope, Since: since}
 	if a != nil {
 		o.Authority, o.Heads = a.Digest(), a.Heads()
-		slices.SortFunc(o.Heads, func(a, b sennit.Hash) int { return bytes.Compare(a[:], b[:]) })
 		o.Heads = o.Heads[:min(len(o.Heads), wire.MaxHeads)]
 	}
 	at, err := c.s.n.Arrivals()
@@ -197,7 +196,24 @@ func (c *channel) renew() error {
 		feed.Known, c.feed = c.feed.Known, feed
 		c.s.mu.Unlock()
 	}
-	return c.open(scope, sennit.Cursor{Epoch: mine.Since.Epoch, N: up})
+	if err := c.open(scope, sennit.Cursor{Epoch: mine.Since.Epoch, N: up}); err != nil {
+		return err
+	}
+	c.s.mu.Lock()
+	theirs := c.theirs
+	c.s.mu.Unlock()
+	if theirs == nil || theirs.Authority != mine.Authority || theirs.Authority == a.Digest() {
+		return nil
+	}
+	// Both sides agreed: the peer lacks what is new here, and won't ask for it.
+	f, err := c.lacking(theirs)
+	if err != nil {
+		return err
+	}
+	c.s.mu.Lock()
+	defer c.s.mu.Unlock()
+	c.s.post(f)
+	return nil
 }
 
 // opened takes what the peer says that it holds.
@@ -249,7 +265,11 @@ func (c *channel) opened(_ context.Context, o *wire.Open) error {
 	rounds := c.rounds
 	s.mu.Unlock()
 	if !agree && rounds <= maxRounds {
-		if err := c.sendAuthority(o); err != nil {
+		f, err := c.lacking(o)
+		if err == nil {
+			err = s.send(f)
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -306,16 +326,16 @@ func (c *channel) startPump(o *wire.Open, first bool) error {
 	return nil
 }
 
-// sendAuthority sends the authority commits and evidence that the peer lacks.
-func (c *channel) sendAuthority(o *wire.Open) error {
+// lacking is the authority commits and evidence that the peer lacks.
+func (c *channel) lacking(o *wire.Open) (*wire.AuthorityFrame, error) {
 	s := c.s
 	has, err := s.n.Ancestry(c.space, o.Heads)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	batch, err := s.n.Feed(c.space, nil).Authority(func(id sennit.Hash) bool { return has[id] })
 	if err != nil {
-		return err
+		return nil, err
 	}
 	f := &wire.AuthorityFrame{Tag: c.tag, Batch: wire.Batch{Logs: batch.Logs, Runs: batch.Runs}}
 	if a := s.n.Authority(c.space); a != nil {
@@ -323,7 +343,7 @@ func (c *channel) sendAuthority(o *wire.Open) error {
 			f.Evidence = append(f.Evidence, &wire.Evidence{Inception: e.Inception, Events: e.Events})
 		}
 	}
-	return s.send(f)
+	return f, nil
 }
 
 // authority takes authority commits and evidence, and says what came of it.

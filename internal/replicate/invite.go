@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"io"
 	"time"
 
 	"github.com/multiformats/go-multiaddr"
@@ -257,19 +258,17 @@ func (r *Replicator) Join(ctx context.Context, text, name string, run func(func(
 	}
 	jctx, cancel := context.WithTimeout(ctx, joinTimeout)
 	defer cancel()
-	conn, err := r.cfg.Dial(jctx, link.Host, addrs)
-	if err != nil {
-		return nil, sennit.Hint(sennit.Errorf(sennit.Unreachable, "the inviter can't be reached: %w", err),
-			"ask them to start their node, then try again: an invitation is not used up by this")
-	}
 	j := &joining{link: link, name: name, done: make(chan error, 1)}
-	run(func(ctx context.Context) {
-		err := r.serve(ctx, conn, true, j)
-		select {
-		case j.done <- sennit.Errorf(sennit.Unreachable, "the inviter went away: %w", err):
-		default:
+	conn := io.Closer(nopCloser{})
+	if !r.knockAgain(j) {
+		c, err := r.cfg.Dial(jctx, link.Host, addrs)
+		if err != nil {
+			return nil, sennit.Hint(sennit.Errorf(sennit.Unreachable, "the inviter can't be reached: %w", err),
+				"ask them to start their node, then try again: an invitation is not used up by this")
 		}
-	})
+		conn = c
+		run(func(ctx context.Context) { j.finish(r.serve(ctx, c, true, j)) })
+	}
 	select {
 	case err := <-j.done:
 		if err != nil {
@@ -281,12 +280,62 @@ func (r *Replicator) Join(ctx context.Context, text, name string, run func(func(
 	}
 }
 
+type nopCloser struct{}
+
+func (nopCloser) Close() error { return nil }
+
+// tell says how it went; only the first word counts.
+func (j *joining) tell(err error) {
+	select {
+	case j.done <- err:
+	default:
+	}
+}
+
+// finish says that the session in which an invitation was used is over.
+func (j *joining) finish(err error) {
+	j.tell(sennit.Errorf(sennit.Unreachable, "the inviter went away: %w", err))
+}
+
+// knockAgain uses an invitation in the session that there is with the inviter.
+// It reports whether there is one.
+func (r *Replicator) knockAgain(j *joining) bool {
+	r.mu.Lock()
+	s := r.sessions[j.link.Host]
+	r.mu.Unlock()
+	if s == nil {
+		return false
+	}
+	s.mu.Lock()
+	free := s.hello != nil && s.join == nil && s.err == nil
+	if free {
+		s.join = j
+	}
+	s.mu.Unlock()
+	if !free {
+		return false
+	}
+	if err := s.knock(j); err != nil {
+		j.finish(err)
+	}
+	return true
+}
+
+// joined takes the invitation that is being used, nil if none is.
+func (s *session) joined() *joining {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	j := s.join
+	s.join = nil
+	return j
+}
+
 // knock uses the invitation, once the inviter said hello.
-func (s *session) knock() error {
-	key := keys.InvitationKey(s.join.link.Seed)
+func (s *session) knock(j *joining) error {
+	key := keys.InvitationKey(j.link.Seed)
 	e := s.n.Evidence()
 	f := &wire.RedeemFrame{Evidence: wire.Evidence{Inception: e.Inception, Events: e.Events}}
-	f.Redeem = wire.Redeem{Inviter: s.join.link.Space, Invitee: s.n.Self()}
+	f.Redeem = wire.Redeem{Inviter: j.link.Space, Invitee: s.n.Self()}
 	copy(f.Redeem.Invitation[:], key.Public().(ed25519.PublicKey))
 	f.Sig = keys.Sign(key, keys.DomainRedeem, f.Redeem.Bytes())
 	return errors.Join(s.send(f), s.send(&wire.Addrs{Addrs: s.r.cfg.Addrs()}))
@@ -294,41 +343,44 @@ func (s *session) knock() error {
 
 // welcome is the inviter's yes.
 func (s *session) welcome(ctx context.Context, f *wire.Welcome) error {
-	if s.join == nil {
+	j := s.joined()
+	if j == nil {
 		return sennit.Errorf(sennit.BadInput, "an answer to an invitation that nobody used")
 	}
-	if f.Evidence.Inception.Space() != s.join.link.Space {
+	err := s.agree(ctx, j, f)
+	j.tell(err)
+	return err
+}
+
+// agree does what the inviter's yes is about.
+func (s *session) agree(ctx context.Context, j *joining, f *wire.Welcome) error {
+	if f.Evidence.Inception.Space() != j.link.Space {
 		return sennit.Errorf(sennit.BadInput, "somebody else answered the invitation")
 	}
 	if err := s.identify(&f.Evidence); err != nil {
 		return err
 	}
-	grant := wire.Grant{May: sennit.Read, Who: wire.Who{Subject: wire.SubjectSpace, Key: s.join.link.Space}}
-	follow := node.Follow{Space: s.join.link.Space, Name: s.join.name, Host: hostText(s.conn.Host())}
-	for _, b := range s.join.link.Addrs {
+	grant := wire.Grant{May: sennit.Read, Who: wire.Who{Subject: wire.SubjectSpace, Key: j.link.Space}}
+	follow := node.Follow{Space: j.link.Space, Name: j.name, Host: hostText(s.conn.Host())}
+	for _, b := range j.link.Addrs {
 		if a, err := multiaddr.NewMultiaddrBytes(b); err == nil {
 			follow.Addrs = append(follow.Addrs, a.String())
 		}
 	}
-	err := s.befriend(ctx, grant, &f.Evidence, follow)
-	s.join.done <- err
-	return err
+	return s.befriend(ctx, grant, &f.Evidence, follow)
 }
 
 // problem is the peer's no.
 func (s *session) problem(f *wire.Problem) error {
 	err := sennit.Errorf(f.Code, "%s", f.Message)
-	if s.join != nil {
+	if j := s.joined(); j != nil {
 		switch f.Code {
 		case sennit.Expired, sennit.Denied:
 			err = sennit.Hint(err, "ask for a new invitation")
 		default:
 			err = sennit.Errorf(sennit.Denied, "the inviter refused: %s", f.Message)
 		}
-		select {
-		case s.join.done <- err:
-		default:
-		}
+		j.tell(err)
 	}
 	return err
 }

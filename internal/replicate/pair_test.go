@@ -31,6 +31,8 @@ type net struct {
 	peers map[replicate.Host]*peer
 	bytes atomic.Int64
 	turns atomic.Int64
+	delay atomic.Int64                                                       // nanoseconds that it takes to connect
+	tap   atomic.Pointer[func(from, to replicate.Host, msg []byte) [][]byte] // what arrives instead; nil: the message
 }
 
 type peer struct {
@@ -67,14 +69,20 @@ func (p *pipe) Send(ctx context.Context, msg []byte) error {
 	trace(p.self, msg)
 	p.net.bytes.Add(int64(len(msg)))
 	p.net.turns.Add(1)
-	select {
-	case p.out <- msg:
-		return nil
-	case <-p.closed:
-		return io.ErrClosedPipe
-	case <-ctx.Done():
-		return ctx.Err()
+	msgs := [][]byte{msg}
+	if tap := p.net.tap.Load(); tap != nil {
+		msgs = (*tap)(p.self, p.host, msg)
 	}
+	for _, msg := range msgs {
+		select {
+		case p.out <- msg:
+		case <-p.closed:
+			return io.ErrClosedPipe
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
 }
 
 func (p *pipe) Recv(ctx context.Context) ([]byte, error) {
@@ -97,6 +105,7 @@ func newNet() *net { return &net{peers: map[replicate.Host]*peer{}} }
 // dial connects to a peer that is up.
 func (n *net) dial(self replicate.Host) replicate.Dialer {
 	return func(_ context.Context, host replicate.Host, _ []string) (replicate.Conn, error) {
+		time.Sleep(time.Duration(n.delay.Load()))
 		n.mu.Lock()
 		to := n.peers[host]
 		n.mu.Unlock()

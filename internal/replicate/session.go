@@ -39,11 +39,11 @@ type session struct {
 	nonce  [16]byte
 	in     *node.Intake // of the reader
 	kick   chan struct{}
-	join   *joining // set if this session is to use an invitation
 
 	mu        sync.Mutex // guards what follows
 	drained   *sync.Cond // the outbox has room again
 	out       []wire.Frame
+	join      *joining         // set while an invitation is being used
 	hello     *wire.Hello      // theirs
 	who       sennit.Principal // theirs, once proved
 	interests map[[8]byte]bool // theirs
@@ -86,6 +86,9 @@ func (r *Replicator) serve(ctx context.Context, conn Conn, dialed bool, join *jo
 		return conn.Close()
 	})
 	err := g.Wait()
+	if j := s.joined(); j != nil {
+		j.finish(err)
+	}
 	s.close()
 	return err
 }
@@ -380,11 +383,12 @@ func (s *session) greet(h *wire.Hello) error {
 		s.interests[i] = true
 	}
 	s.recheck = true
+	join := s.join
 	s.mu.Unlock()
 	s.proved()
 	s.wake()
-	if s.join != nil {
-		return s.knock()
+	if join != nil {
+		return s.knock(join)
 	}
 	return nil
 }

@@ -182,15 +182,12 @@ func (b *Batch) PutNode(log uint32, at commit.Place, h sennit.Hash) {
 	b.set(b.buf, h[:])
 }
 
-// Arrive notes that a commit arrived as number n, which must be the next. mask
-// has a bit for each op that changed what is live, from the lowest bit of the
-// first byte on; nil stands for all.
-func (b *Batch) Arrive(space uint32, n uint64, log uint32, seq uint64, mask []byte) {
-	b.n = n
-	b.buf = arrivalKey(b.buf[:0], space, n)
+// Arrive notes that a commit arrived. Its number must be the next.
+func (b *Batch) Arrive(space uint32, a Arrival) {
+	b.n = a.N
+	b.buf = arrivalKey(b.buf[:0], space, a.N)
 	at := len(b.buf)
-	b.buf = binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint32(b.buf, log), seq)
-	b.buf = append(b.buf, mask...)
+	b.buf = a.append(b.buf)
 	b.set(b.buf[:at], b.buf[at:])
 }
 

@@ -21,7 +21,7 @@ import (
 //	c <log> <seq u64>                 commit (docs/formats/stored.md)
 //	o <log> <seq u64> <index u16>     op
 //	n <log> <level> <index u64>       node of a log's id tree
-//	a <space> <arrival u64>           log, seq, bits of the ops that changed something if not all: what arrived when
+//	a <space> <arrival u64>           what arrived when: log u32, seq u64, and if there is more to say flags u8, mask
 //	w <space> <log> <seq u64>         commit that waits, not applied or not wholly: bytes u32, u8 1 if some of it was
 //	e <space> <key 32>                evidence
 //	p <space> <path> <slot>           index: live ops by path

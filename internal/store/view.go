@@ -267,16 +267,52 @@ func (v reads) Peaks(log uint32, size uint64) (p commit.Peaks, ok bool, err erro
 // Arrival is a commit that came to this node, from wherever. One that counted
 // only in part at first arrives again when more of it does.
 type Arrival struct {
-	N    uint64
-	Log  uint32
-	Seq  uint64
-	mask []byte // which ops changed something when it arrived; nil: all
+	N   uint64
+	Log uint32
+	Seq uint64
+
+	// Mask has a bit for each op that changed a value when the commit arrived,
+	// from the lowest bit of the first byte on; nil stands for all. The others
+	// didn't count, or were covered, or covered nothing.
+	Mask []byte
+	// Late says that a deletion among them left newer values alive: it was not
+	// of everything under its path.
+	Late bool
 }
 
-// Changed reports whether the op with an index changed what is live when the
-// commit arrived: it counted, and nothing newer covered it.
+// Changed reports whether the op with an index changed a value.
 func (a *Arrival) Changed(index uint32) bool {
-	return a.mask == nil || int(index/8) < len(a.mask) && a.mask[index/8]>>(index%8)&1 == 1
+	return a.Mask == nil || int(index/8) < len(a.Mask) && a.Mask[index/8]>>(index%8)&1 == 1
+}
+
+func (a *Arrival) append(dst []byte) []byte {
+	dst = binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint32(dst, a.Log), a.Seq)
+	flags := byte(0)
+	if a.Mask != nil {
+		flags |= 1
+	}
+	if a.Late {
+		flags |= 2
+	}
+	if flags != 0 {
+		dst = append(append(dst, flags), a.Mask...)
+	}
+	return dst
+}
+
+func decodeArrival(k, b []byte) (a Arrival, ok bool) {
+	if len(k) != 13 || len(b) < 12 || len(b) > 13+sennit.MaxOps/8 {
+		return a, false
+	}
+	a = Arrival{N: binary.BigEndian.Uint64(k[5:]), Log: binary.BigEndian.Uint32(b), Seq: binary.BigEndian.Uint64(b[4:])}
+	if len(b) == 12 {
+		return a, true
+	}
+	flags := b[12]
+	if a.Late = flags&2 != 0; flags&1 != 0 {
+		a.Mask = bytes.Clone(b[13:])
+	}
+	return a, flags != 0 && flags < 4 && (flags&1 != 0) == (len(b) > 13)
 }
 
 // Arrivals calls f for what arrived in a space after n, in order.
@@ -285,12 +321,9 @@ func (v reads) Arrivals(space uint32, n uint64, f func(Arrival) error) error {
 		return nil
 	}
 	return v.scanRange(arrivalKey(nil, space, n+1), after(key(keyArrival, space)), func(k, val []byte) error {
-		if len(k) != 13 || len(val) < 12 || len(val) > 12+sennit.MaxOps/8 {
+		a, ok := decodeArrival(k, val)
+		if !ok {
 			return damaged(k)
-		}
-		a := Arrival{N: binary.BigEndian.Uint64(k[5:]), Log: binary.BigEndian.Uint32(val), Seq: binary.BigEndian.Uint64(val[4:])}
-		if len(val) > 12 {
-			a.mask = bytes.Clone(val[12:])
 		}
 		return f(a)
 	})

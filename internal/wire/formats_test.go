@@ -60,6 +60,9 @@ func formats() []format {
 		of("host-certificate", hostCert, func(c wire.HostCert) []byte { return c.Bytes() }, wire.DecodeHostCert),
 		of("redeem", redeem, func(d wire.Redeem) []byte { return d.Bytes() }, wire.DecodeRedeem),
 	}
+	for _, m := range messages() {
+		fs = append(fs, of("message-"+m.name, m.gen, message.encode, decodeMessage))
+	}
 	l := of("link", link, nil, func(b []byte) (*wire.Link, error) { return wire.ParseLink(string(b)) })
 	l.encode = func(v any) ([]byte, error) {
 		text, err := v.(*wire.Link).Text()
@@ -120,6 +123,16 @@ func sameValue(a, b reflect.Value) bool {
 		}
 		for i := range a.Len() {
 			if !sameValue(a.Index(i), b.Index(i)) {
+				return false
+			}
+		}
+		return true
+	case reflect.Map:
+		if a.Len() != b.Len() {
+			return false
+		}
+		for _, k := range a.MapKeys() {
+			if v := b.MapIndex(k); !v.IsValid() || !sameValue(a.MapIndex(k), v) {
 				return false
 			}
 		}

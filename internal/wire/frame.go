@@ -2,6 +2,8 @@ package wire
 
 import (
 	"encoding/binary"
+	"strings"
+	"unicode/utf8"
 
 	"github.com/sennit/sennit"
 )
@@ -18,9 +20,12 @@ const (
 	MaxItems      = 1024    // nodes compared in one message
 	MaxPrints     = 1 << 16 // fingerprints in one message
 	MaxFrame      = 2 << 20 // bytes of one message
+	maxEvidences  = 1 << 14 // principals that evidence comes for in one message
+	evidenceMin   = 60      // bytes of the shortest evidence, with its length
 	maxAddrs      = 8
 	maxAddr       = 256 // bytes of one address
 	maxNibbles    = 64
+	maxCode       = 32  // bytes of an error's code
 	maxProblem    = 512 // bytes of an error's text
 	fingerprint   = 4   // bytes that stand for a node's hash
 	opFingerprint = 5   // bytes that stand for a path's live ops
@@ -96,11 +101,11 @@ func DecodeFrame(b []byte) (number uint64, f Frame, err error) {
 	case FrameAsk:
 		f = &Ask{}
 	case FrameEvidence:
-		f = &EvidenceFrame{Evidence: *r.evidence()}
+		f = &EvidenceFrame{Evidence: r.someEvidence()}
 	case FrameRedeem:
 		f = r.redeemFrame()
 	case FrameWelcome:
-		f = &Welcome{Evidence: *r.evidence()}
+		f = &Welcome{Evidence: r.someEvidence()}
 	case FrameAddrs:
 		a := new(Addrs)
 		for range r.count(maxAddrs, 1) {
@@ -108,11 +113,19 @@ func DecodeFrame(b []byte) (number uint64, f Frame, err error) {
 		}
 		f = a
 	case FrameProblem:
-		f = &Problem{Code: sennit.Code(string(r.text(32))), Message: string(r.bytes(maxProblem))}
+		f = r.problem()
 	default:
 		r.fail("message: unknown type")
 	}
 	return number, f, r.end("message")
+}
+
+// someEvidence reads evidence that ends a message.
+func (r *reader) someEvidence() Evidence {
+	if len(r.b) > MaxEvidence {
+		r.fail("evidence: too long")
+	}
+	return *r.evidence()
 }
 
 // Tag names a space within a session: the beginning of a hash of the space
@@ -130,7 +143,7 @@ func (r *reader) tag8() (t Tag) {
 // random ones.
 //
 //	version uvarint | nonce 16 bytes | clock u64 | space hash | device key | until u64 | signature 64 bytes |
-//	interests list of 8 bytes
+//	interests list of 8 bytes, ascending
 //
 // The certificate's host is not sent: it is the key that the transport proved.
 type Hello struct {
@@ -155,8 +168,7 @@ func (h *Hello) append(dst []byte) []byte {
 func (r *reader) hello() *Hello {
 	h := &Hello{Version: r.uvarint(1 << 32)}
 	if r.err == nil && h.Version != Protocol {
-		r.err = sennit.Errorf(sennit.Unsupported, "the peer speaks version %d of the protocol; this program speaks %d", h.Version, Protocol)
-		r.b = nil
+		r.stop(sennit.Errorf(sennit.Unsupported, "the peer speaks version %d of the protocol; this program speaks %d", h.Version, Protocol))
 	}
 	copy(h.Nonce[:], r.take(16))
 	h.Clock = r.u64()
@@ -176,16 +188,23 @@ func appendInterests(dst []byte, all [][8]byte) []byte {
 }
 
 func (r *reader) interests() [][8]byte {
-	var all [][8]byte
-	for range r.count(MaxInterests, 8) {
-		all = append(all, [8]byte(r.tag8()))
+	n := r.count(MaxInterests, 8)
+	if n == 0 {
+		return nil
+	}
+	all := make([][8]byte, n)
+	for i := range all {
+		all[i] = r.tag8()
+		if i > 0 && string(all[i-1][:]) >= string(all[i][:]) {
+			r.fail("interests out of order")
+		}
 	}
 	return all
 }
 
 // Interest adds interests to those of the hello.
 //
-//	interests list of 8 bytes
+//	interests list of 8 bytes, ascending
 type Interest struct{ Interests [][8]byte }
 
 func (*Interest) frame() FrameType           { return FrameInterest }
@@ -202,17 +221,19 @@ func (r *reader) cursor() sennit.Cursor { return sennit.Cursor{Epoch: r.u64(), N
 // replication. It answers an interest, or another open.
 //
 //	tag | authority digest hash | heads list of hashes | scope list of paths | digest hash | ops uvarint |
-//	at cursor | since cursor | sizes list of (log 8 bytes, commits uvarint)
+//	at cursor | since cursor | sizes list of (log 8 bytes, commits uvarint), by log
+//
+// Heads, scope and sizes ascend, and nothing is in them twice.
 type Open struct {
 	Tag       Tag
 	Authority sennit.Hash   // digest of the authority that everything below was judged by
-	Heads     []sennit.Hash // of the authority commits
+	Heads     []sennit.Hash // of the authority commits, sorted
 	Scope     []sennit.Path // prefixes that the sender serves to the receiver, sorted
 	Digest    sennit.Hash   // over the prefixes of the scope, in order
 	Ops       uint64        // live ops in the scope
 	At        sennit.Cursor // of the sender's store, when it worked the digest out
 	Since     sennit.Cursor // the sender has everything that arrived at the receiver up to here
-	Sizes     []LogSize     // trees of logs that the sender has
+	Sizes     []LogSize     // trees of logs that the sender has, sorted by log
 }
 
 // LogSize says how many commits of a log a node has the tree of.
@@ -241,12 +262,29 @@ func (o *Open) append(dst []byte) []byte {
 
 func (r *reader) open() *Open {
 	o := &Open{Tag: r.tag8(), Authority: r.hash(), Heads: r.hashes(MaxHeads)}
-	for range r.count(MaxScope, 1) {
-		o.Scope = append(o.Scope, r.path())
+	for i := range o.Heads {
+		if i > 0 && string(o.Heads[i-1][:]) >= string(o.Heads[i][:]) {
+			r.fail("heads out of order")
+		}
+	}
+	o.Scope = make([]sennit.Path, 0, r.count(MaxScope, 1))
+	for i := range cap(o.Scope) {
+		p := r.path()
+		if i > 0 && o.Scope[i-1] >= p {
+			r.fail("scope out of order")
+		}
+		if r.err != nil {
+			return o
+		}
+		o.Scope = append(o.Scope, p)
 	}
 	o.Digest, o.Ops, o.At, o.Since = r.hash(), r.uvarint(1<<62), r.cursor(), r.cursor()
-	for range r.count(MaxFrameLogs, 9) {
-		o.Sizes = append(o.Sizes, LogSize{[8]byte(r.tag8()), r.uvarint(MaxSeq)})
+	o.Sizes = make([]LogSize, r.count(MaxFrameLogs, 9))
+	for i := range o.Sizes {
+		o.Sizes[i] = LogSize{r.tag8(), r.uvarint(MaxSeq)}
+		if i > 0 && string(o.Sizes[i-1].Log[:]) >= string(o.Sizes[i].Log[:]) {
+			r.fail("sizes out of order")
+		}
 	}
 	return o
 }
@@ -279,7 +317,10 @@ func (r *reader) batch() (b Batch) {
 	for range r.count(MaxFrameRuns, 100) {
 		run, err := DecodeRun(r.bytes(MaxFrame))
 		if r.err == nil && err != nil {
-			r.err, r.b = err, nil
+			r.stop(err)
+		}
+		if r.err != nil {
+			break
 		}
 		b.Runs = append(b.Runs, run)
 	}
@@ -309,10 +350,13 @@ func (a *AuthorityFrame) append(dst []byte) []byte {
 
 func (r *reader) authority() *AuthorityFrame {
 	a := &AuthorityFrame{Tag: r.tag8(), Batch: r.batch()}
-	for range r.count(1<<14, 64) {
+	for range r.count(maxEvidences, evidenceMin) {
 		e, err := DecodeEvidence(r.bytes(MaxEvidence))
 		if r.err == nil && err != nil {
-			r.err, r.b = err, nil
+			r.stop(err)
+		}
+		if r.err != nil {
+			break
 		}
 		a.Evidence = append(a.Evidence, e)
 	}
@@ -339,216 +383,6 @@ func (o *Ops) append(dst []byte) []byte {
 
 func (r *reader) ops() *Ops {
 	return &Ops{Tag: r.tag8(), Up: r.uvarint(1 << 62), Caught: r.flag(), Batch: r.batch()}
-}
-
-// Compare says what its sender holds in some nodes of a space's trie.
-//
-//	tag | authority 8 bytes | at uvarint | differs flag | items list
-//	item: path | nibbles bytes | kind u8 | by kind
-//	  children 1, grandchildren 2: bitmap 2 or 32 bytes | own 5 bytes (in a directory's top node) | prints 4 bytes each
-//	  list 3: prints list of 5 bytes, sorted
-//	  bucket 4: own 5 bytes (in a directory's top node) | children list of (name's hash 5 bytes, print 4 bytes), sorted
-type Compare struct {
-	Tag       Tag
-	Authority [8]byte // beginning of the digest that it was judged by
-	At        uint64  // arrival that the sender's trie was worked out at
-	Differs   bool    // the sender found a difference since the comparison began
-	Items     []Item
-}
-
-// Kinds of items.
-const (
-	ItemChildren      = 1 // fingerprints of the nodes one nibble below
-	ItemGrandchildren = 2 // two nibbles below
-	ItemList          = 3 // of every path with live ops in the node: a fingerprint of their names
-	ItemBucket        = 4 // fingerprints of the node's children, which are few
-)
-
-// Item is one node of a trie, as one side has it.
-type Item struct {
-	Path    sennit.Path
-	Nibbles string // as in package tree: one byte for each
-	Kind    uint8
-	Own     [5]byte           // of a top node, but for lists: what is live at the path itself
-	Nodes   map[uint8][4]byte // children, grandchildren: by nibble, or nibble<<4|nibble
-	Prints  [][5]byte         // list: of live ops; bucket: of names; sorted
-	Kids    [][4]byte         // bucket: as Prints
-}
-
-func (*Compare) frame() FrameType { return FrameCompare }
-
-func (c *Compare) append(dst []byte) []byte {
-	dst = append(append(dst, c.Tag[:]...), c.Authority[:]...)
-	dst = appendFlag(binary.AppendUvarint(dst, c.At), c.Differs)
-	dst = binary.AppendUvarint(dst, uint64(len(c.Items)))
-	for i := range c.Items {
-		dst = c.Items[i].append(dst)
-	}
-	return dst
-}
-
-func (it *Item) append(dst []byte) []byte {
-	dst = append(appendBytes(appendBytes(dst, it.Path), it.Nibbles), it.Kind)
-	switch it.Kind {
-	case ItemList:
-		return appendPrints(dst, it.Prints)
-	case ItemBucket:
-		if it.Nibbles == "" {
-			dst = append(dst, it.Own[:]...)
-		}
-		dst = appendPrints(dst, it.Prints)
-		for _, k := range it.Kids {
-			dst = append(dst, k[:]...)
-		}
-		return dst
-	}
-	var bitmap [32]byte
-	size := bitmapLen(it.Kind)
-	for at := range it.Nodes {
-		bitmap[at/8] |= 1 << (at % 8)
-	}
-	dst = append(dst, bitmap[:size]...)
-	if it.Nibbles == "" {
-		dst = append(dst, it.Own[:]...)
-	}
-	for at := range size * 8 {
-		if p, ok := it.Nodes[uint8(at)]; ok {
-			dst = append(dst, p[:]...)
-		}
-	}
-	return dst
-}
-
-func appendPrints(dst []byte, prints [][5]byte) []byte {
-	dst = binary.AppendUvarint(dst, uint64(len(prints)))
-	for _, p := range prints {
-		dst = append(dst, p[:]...)
-	}
-	return dst
-}
-
-func bitmapLen(kind uint8) int {
-	if kind == ItemGrandchildren {
-		return 32
-	}
-	return 2
-}
-
-func (r *reader) nibbles() string {
-	b := r.bytes(maxNibbles)
-	for _, c := range b {
-		if c > 15 {
-			r.fail("nibble")
-		}
-	}
-	return string(b)
-}
-
-func (r *reader) compare() *Compare {
-	c := &Compare{Tag: r.tag8(), Authority: [8]byte(r.tag8()), At: r.uvarint(1 << 62), Differs: r.flag()}
-	prints := 0
-	for range r.count(MaxItems, 4) {
-		it := Item{Path: r.path(), Nibbles: r.nibbles(), Kind: r.u8()}
-		switch it.Kind {
-		case ItemList:
-			it.Prints = r.prints()
-			prints += len(it.Prints)
-		case ItemBucket:
-			if it.Nibbles == "" {
-				copy(it.Own[:], r.take(opFingerprint))
-			}
-			it.Prints = r.prints()
-			for range it.Prints {
-				var k [4]byte
-				copy(k[:], r.take(fingerprint))
-				it.Kids = append(it.Kids, k)
-			}
-			prints += len(it.Prints)
-		case ItemChildren, ItemGrandchildren:
-			bitmap := r.take(bitmapLen(it.Kind))
-			if it.Nibbles == "" {
-				copy(it.Own[:], r.take(opFingerprint))
-			}
-			it.Nodes = map[uint8][4]byte{}
-			for at := range len(bitmap) * 8 {
-				if bitmap[at/8]&(1<<(at%8)) != 0 {
-					var p [4]byte
-					copy(p[:], r.take(fingerprint))
-					it.Nodes[uint8(at)] = p
-				}
-			}
-			prints += len(it.Nodes)
-		default:
-			r.fail("comparison")
-		}
-		if prints > MaxPrints {
-			r.fail("comparison: too many fingerprints")
-		}
-		if r.err != nil {
-			break
-		}
-		c.Items = append(c.Items, it)
-	}
-	return c
-}
-
-// prints reads a sorted list of fingerprints.
-func (r *reader) prints() [][5]byte {
-	n := r.count(MaxPrints, opFingerprint)
-	if n == 0 {
-		return nil
-	}
-	all := make([][5]byte, n)
-	for i := range all {
-		copy(all[i][:], r.take(opFingerprint))
-		if i > 0 && string(all[i-1][:]) >= string(all[i][:]) {
-			r.fail("fingerprints out of order")
-		}
-	}
-	return all
-}
-
-// Want asks for ops: in each node all, or those of the paths whose
-// fingerprints are listed.
-//
-//	tag | items list of (path | nibbles bytes | all flag | prints list of 5 bytes)
-type Want struct {
-	Tag   Tag
-	Items []WantItem
-}
-
-// WantItem is one node that ops are wanted of.
-type WantItem struct {
-	Path    sennit.Path
-	Nibbles string
-	All     bool
-	Prints  [][5]byte // sorted; empty if All
-}
-
-func (*Want) frame() FrameType { return FrameWant }
-
-func (w *Want) append(dst []byte) []byte {
-	dst = binary.AppendUvarint(append(dst, w.Tag[:]...), uint64(len(w.Items)))
-	for _, it := range w.Items {
-		dst = appendFlag(appendBytes(appendBytes(dst, it.Path), it.Nibbles), it.All)
-		dst = appendPrints(dst, it.Prints)
-	}
-	return dst
-}
-
-func (r *reader) want() *Want {
-	w := &Want{Tag: r.tag8()}
-	for range r.count(MaxItems, 4) {
-		it := WantItem{Path: r.path(), Nibbles: r.nibbles(), All: r.flag(), Prints: r.prints()}
-		if it.All != (len(it.Prints) == 0) {
-			r.fail("want")
-		}
-		if r.err != nil {
-			break
-		}
-		w.Items = append(w.Items, it)
-	}
-	return w
 }
 
 // Need says that a run started behind what its receiver has of the log.
@@ -614,7 +448,7 @@ func (f *RedeemFrame) append(dst []byte) []byte {
 func (r *reader) redeemFrame() *RedeemFrame {
 	f := &RedeemFrame{Redeem: r.redeem()}
 	copy(f.Sig[:], r.take(64))
-	f.Evidence = *r.evidence()
+	f.Evidence = r.someEvidence()
 	return f
 }
 
@@ -641,15 +475,37 @@ func (a *Addrs) append(dst []byte) []byte {
 	return dst
 }
 
-// Problem says why something was refused.
+// Problem says why something was refused, in words for people. Words that are
+// too long are cut off.
 //
-//	code text | message bytes
+//	code text of 1 to 32 bytes | message bytes: UTF-8 without control characters
 type Problem struct {
 	Code    sennit.Code
 	Message string
 }
 
 func (*Problem) frame() FrameType { return FrameProblem }
+
 func (p *Problem) append(dst []byte) []byte {
-	return appendBytes(appendBytes(dst, string(p.Code)), p.Message[:min(len(p.Message), maxProblem)])
+	words := strings.Map(func(c rune) rune {
+		if c < 0x20 || c == 0x7f {
+			return ' '
+		}
+		return c // what is no UTF-8 becomes U+FFFD
+	}, p.Message)
+	for len(words) > maxProblem {
+		_, last := utf8.DecodeLastRuneInString(words)
+		words = words[:len(words)-last]
+	}
+	return appendBytes(appendBytes(dst, string(p.Code)), words)
+}
+
+// problem keeps what could steer a terminal from the people who read it.
+func (r *reader) problem() *Problem {
+	p := &Problem{Code: sennit.Code(r.text(maxCode)), Message: string(r.bytes(maxProblem))}
+	control := strings.ContainsFunc(p.Message, func(c rune) bool { return c < 0x20 || c == 0x7f })
+	if p.Code == "" || control || !utf8.ValidString(p.Message) {
+		r.fail("problem")
+	}
+	return p
 }

@@ -28,8 +28,21 @@ func FuzzHostCert(f *testing.F)    { fuzz(f, "host-certificate") }
 func FuzzRedeem(f *testing.F)      { fuzz(f, "redeem") }
 func FuzzLink(f *testing.F)        { fuzz(f, "link") }
 
+// FuzzDecodeFrame starts from messages of every type.
+func FuzzDecodeFrame(f *testing.F) {
+	for _, m := range messages() {
+		seed(f, formatOf(f, "message-"+m.name))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) { judge(t, formatOf(t, "message-hello"), b) })
+}
+
 func fuzz(f *testing.F, name string) {
 	format := formatOf(f, name)
+	seed(f, format)
+	f.Fuzz(func(t *testing.T, b []byte) { judge(t, format, b) })
+}
+
+func seed(f *testing.F, format format) {
 	for seed := range 24 {
 		b, err := format.encode(format.gen.Example(seed))
 		if err != nil {
@@ -39,5 +52,4 @@ func fuzz(f *testing.F, name string) {
 			f.Add(b)
 		}
 	}
-	f.Fuzz(func(t *testing.T, b []byte) { judge(t, format, b) })
 }

@@ -2,9 +2,12 @@ package wire_test
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/hex"
 	"encoding/json"
+	"fmt"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -44,6 +47,14 @@ func show(b *bytes.Buffer, v reflect.Value) {
 			show(b, v.Index(i))
 		}
 		b.WriteString("]")
+	case reflect.Map:
+		keys := v.MapKeys()
+		slices.SortFunc(keys, func(a, b reflect.Value) int { return cmp.Compare(a.Uint(), b.Uint()) })
+		for i, k := range keys {
+			b.WriteString([]string{"{", ", "}[min(i, 1)] + strconv.Quote(fmt.Sprint(k.Uint())) + ": ")
+			show(b, v.MapIndex(k))
+		}
+		b.WriteString("}")
 	case reflect.String:
 		quoted, err := json.Marshal(v.String())
 		if err != nil {
@@ -94,7 +105,7 @@ func showStruct(b *bytes.Buffer, v reflect.Value) {
 
 func empty(v reflect.Value) bool {
 	switch v.Kind() {
-	case reflect.Slice:
+	case reflect.Slice, reflect.Map:
 		return v.Len() == 0
 	case reflect.Struct:
 		for i := range v.NumField() {

@@ -54,6 +54,7 @@ func refusals() (all []refusal) {
 	all = append(all, headerRefusals()...)
 	all = append(all, runRefusals()...)
 	all = append(all, storedRefusals()...)
+	all = append(all, messageRefusals()...)
 	return append(all, statementRefusals()...)
 }
 

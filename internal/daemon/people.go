@@ -1,0 +1,308 @@
+package daemon
+
+import (
+	"context"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/sennit/sennit"
+
+	"github.com/sennit/sennit/internal/node"
+	"github.com/sennit/sennit/internal/peer"
+	"github.com/sennit/sennit/internal/replicate"
+	"github.com/sennit/sennit/internal/wire"
+)
+
+// Follow is a followed space.
+type Follow struct {
+	Space    string        `json:"space"`
+	Name     string        `json:"name,omitempty"` // what it is called here, without the @
+	Prefixes []sennit.Path `json:"prefixes"`
+	Mode     string        `json:"mode"`
+	Host     string        `json:"host,omitempty"`  // transport key of a node that has it
+	Addrs    []string      `json:"addrs,omitempty"` // multiaddrs of that node
+	State    string        `json:"state"`           // "live": equal to a peer's copy, "syncing" or "offline"
+	Ops      uint64        `json:"ops"`             // live ones that are here
+	Peers    int           `json:"peers"`           // that it is replicated with now
+	Problem  string        `json:"problem,omitempty"`
+}
+
+func (d *daemon) listFollows(r *http.Request) (int, any, error) {
+	all, err := d.follows(r.Context())
+	return http.StatusOK, all, err
+}
+
+func (d *daemon) follows(ctx context.Context) ([]Follow, error) {
+	follows, err := d.node.Follows()
+	if err != nil {
+		return nil, err
+	}
+	peers, synced := map[sennit.Space]int{}, map[sennit.Space]bool{}
+	for _, p := range d.rep.Peers() {
+		for _, sp := range p.Spaces {
+			peers[sp.Space]++
+			synced[sp.Space] = synced[sp.Space] || sp.Synced
+		}
+	}
+	all := []Follow{}
+	for _, f := range follows {
+		out := follow(f)
+		out.Peers = peers[f.Space]
+		switch {
+		case synced[f.Space]:
+			out.State = "live"
+		case out.Peers > 0:
+			out.State = "syncing"
+		}
+		if host, err := sennit.ParseDevice(f.Host); err == nil && out.State == "offline" {
+			if why := d.rep.Failure(replicate.Host(host)); why != nil {
+				out.Problem = why.Error()
+			}
+		}
+		if out.Ops, err = d.held(ctx, f.Space); err != nil {
+			return nil, err
+		}
+		all = append(all, out)
+	}
+	return all, nil
+}
+
+// follow is a follow as it is listed, before anything is known of its state.
+func follow(f node.Follow) Follow {
+	return Follow{Space: f.Space.String(), Name: f.Name, Prefixes: f.Prefixes, Mode: f.Mode, Host: f.Host, Addrs: f.Addrs, State: "offline"}
+}
+
+// held counts the live ops of a space that are here.
+func (d *daemon) held(ctx context.Context, space sennit.Space) (uint64, error) {
+	digest, err := d.node.Bus(d.node.Owner()).Digest(ctx, sennit.Addr{Root: space.String()})
+	if sennit.CodeOf(err) == sennit.NotFound { // nothing came yet
+		return 0, nil
+	}
+	return digest.Ops, err
+}
+
+func (d *daemon) putFollow(r *http.Request) (int, any, error) {
+	space, err := sennit.ParseSpace(r.PathValue("space"))
+	if err != nil {
+		return 0, nil, err
+	}
+	var in struct {
+		Name  string   `json:"name"`
+		Mode  string   `json:"mode"`
+		Host  string   `json:"host"`
+		Addrs []string `json:"addrs"`
+	}
+	if err := read(r, &in); err != nil {
+		return 0, nil, err
+	}
+	switch {
+	case space == d.id.Space():
+		return 0, nil, sennit.Errorf(sennit.BadInput, "this is your own space")
+	case in.Mode != "" && in.Mode != "live":
+		return 0, nil, sennit.Errorf(sennit.Unsupported, "there is no mode %.40q", in.Mode)
+	case len(in.Addrs) > peer.MaxAddrs:
+		return 0, nil, sennit.Errorf(sennit.BadInput, "there are %d addresses; at most %d are allowed", len(in.Addrs), peer.MaxAddrs)
+	}
+	if err := d.vacantName(in.Name, space); err != nil {
+		return 0, nil, err
+	}
+	host, addrs, err := parseHost(in.Host, in.Addrs)
+	if err != nil {
+		return 0, nil, err
+	}
+	f := node.Follow{Space: space, Name: in.Name, Prefixes: []sennit.Path{""}, Mode: "live", Host: host, Addrs: addrs}
+	status := http.StatusCreated
+	follows, err := d.node.Follows()
+	if err != nil {
+		return 0, nil, err
+	}
+	if i := slices.IndexFunc(follows, func(f node.Follow) bool { return f.Space == space }); i >= 0 {
+		have := follows[i]
+		status = http.StatusOK
+		if f.Name == "" {
+			f.Name = have.Name
+		}
+		if f.Host == "" {
+			f.Host, f.Addrs = have.Host, have.Addrs
+		}
+	}
+	if err := d.node.SetFollow(r.Context(), f); err != nil {
+		return 0, nil, err
+	}
+	return status, follow(f), nil
+}
+
+// vacantName reports an error unless a space can be called name here. It may
+// have that name already.
+func (d *daemon) vacantName(name string, space sennit.Space) error {
+	if name == "" {
+		return nil
+	}
+	a, err := sennit.ParseAddr("/@" + name)
+	if err != nil || a.Path != "" {
+		return sennit.Errorf(sennit.BadInput, "%.80q can't be a name: it holds what no part of a path may", name)
+	}
+	if "@"+name == sennit.Follows {
+		return sennit.Errorf(sennit.BadInput, "%q stands for everybody whom this node follows", "@"+name)
+	}
+	switch have, err := d.node.Resolve("@" + name); {
+	case sennit.CodeOf(err) == sennit.NotFound:
+		return nil
+	case err != nil:
+		return err
+	case have != space:
+		return sennit.Hint(sennit.Errorf(sennit.Conflict, "@%s is somebody else here: %s", name, have), "choose another name")
+	}
+	return nil
+}
+
+func (d *daemon) deleteFollow(r *http.Request) (int, any, error) {
+	space, err := sennit.ParseSpace(r.PathValue("space"))
+	if err != nil {
+		return 0, nil, err
+	}
+	follows, err := d.node.Follows()
+	if err != nil {
+		return 0, nil, err
+	}
+	if !slices.ContainsFunc(follows, func(f node.Follow) bool { return f.Space == space }) {
+		return 0, nil, sennit.Hint(sennit.Errorf(sennit.NotFound, "%s is not followed", space), "see: sennit follows")
+	}
+	return http.StatusNoContent, nil, d.node.Unfollow(r.Context(), space)
+}
+
+func (d *daemon) listInvites(*http.Request) (int, any, error) {
+	all, err := d.rep.Invites()
+	if all == nil {
+		all = []replicate.Invite{}
+	}
+	return http.StatusOK, all, err
+}
+
+// Invited is the answer of POST /_node/invites.
+type Invited struct {
+	replicate.Invite
+	Link string `json:"link"` // told once
+}
+
+func (d *daemon) addInvite(r *http.Request) (int, any, error) {
+	in := struct {
+		Uses    int    `json:"uses"`
+		Expires string `json:"expires"`
+		Open    string `json:"open"`
+		Reads   string `json:"reads"`
+	}{Uses: 1, Expires: "168h"}
+	if err := read(r, &in); err != nil {
+		return 0, nil, err
+	}
+	life, err := lifetime(in.Expires)
+	if err != nil {
+		return 0, nil, err
+	}
+	own := func(text string) (sennit.Path, error) {
+		a, space, err := d.where(text)
+		if err == nil && space != d.id.Space() {
+			err = sennit.Errorf(sennit.BadInput, "an invitation is into your own space, and %s is not in it", a)
+		}
+		return a.Path, err
+	}
+	open, err := own(in.Open)
+	if err != nil {
+		return 0, nil, err
+	}
+	reads, err := own(in.Reads)
+	if err != nil {
+		return 0, nil, err
+	}
+	inv, link, err := d.rep.NewInvite(r.Context(), replicate.Invite{Uses: in.Uses, Expires: d.cfg.Now().Add(life), Open: open, Reads: reads})
+	if err != nil {
+		return 0, nil, err
+	}
+	return http.StatusCreated, Invited{inv, link}, nil
+}
+
+func (d *daemon) deleteInvite(r *http.Request) (int, any, error) {
+	return http.StatusNoContent, nil, d.rep.RevokeInvite(r.Context(), r.PathValue("id"))
+}
+
+// Joined is the answer of POST /_node/join.
+type Joined struct {
+	Space string      `json:"space"`
+	Name  string      `json:"name,omitempty"`
+	Open  sennit.Path `json:"open,omitempty"`
+	Ops   uint64      `json:"ops"`    // of the inviter's space that are here
+	Whole bool        `json:"synced"` // that is all there is
+}
+
+// joinWait is how long a join waits for the first sync.
+const joinWait = 30 * time.Second
+
+func (d *daemon) join(r *http.Request) (int, any, error) {
+	var in struct {
+		Link string `json:"link"`
+		Name string `json:"name"`
+	}
+	if err := read(r, &in); err != nil {
+		return 0, nil, err
+	}
+	link, err := wire.ParseLink(in.Link)
+	if err != nil {
+		return 0, nil, err
+	}
+	// An invitation can be used once, so what can be wrong on this side is
+	// found before.
+	if err := d.vacantName(in.Name, link.Space); err != nil {
+		return 0, nil, err
+	}
+	if err := d.full(); err != nil {
+		return 0, nil, err
+	}
+	joined, err := d.rep.Join(r.Context(), in.Link, in.Name, d.spawn)
+	if err != nil {
+		return 0, nil, err
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), joinWait)
+	defer cancel()
+	out := Joined{Space: joined.Space.String(), Name: in.Name, Open: joined.Open, Whole: d.rep.Synced(ctx, joined.Space)}
+	out.Ops, err = d.held(r.Context(), joined.Space)
+	return http.StatusOK, out, err
+}
+
+// parseHost reads where a follower is to look: the key of a node that has the
+// space, and its addresses. An address that ends in /p2p/ and a peer id, as
+// nodes tell their own, names the node as well.
+func parseHost(host string, addrs []string) (string, []string, error) {
+	var key sennit.Device
+	if host != "" {
+		id, err := peer.ParseID(host)
+		if key = sennit.Device(id); err != nil {
+			if key, err = sennit.ParseDevice(host); err != nil {
+				return "", nil, sennit.Errorf(sennit.BadInput, "%.80q is not a node's key: want a peer id that begins with 12D3KooW, or 52 lower-case base32 characters", host)
+			}
+		}
+	}
+	for _, a := range addrs {
+		if !strings.Contains(a, "/p2p/") {
+			if key.IsZero() {
+				return "", nil, sennit.Hint(sennit.Errorf(sennit.BadInput, "the address %.128q doesn't say which node is there", a),
+					"end it in /p2p/ and the node's peer id, as the node itself tells it, or name the node: --host KEY")
+			}
+			a += "/p2p/" + peer.ID(key).String()
+		}
+		id, _, err := peer.ParseAddr(a)
+		switch {
+		case err != nil:
+			return "", nil, err
+		case key.IsZero():
+			key = sennit.Device(id)
+		case key != sennit.Device(id):
+			return "", nil, sennit.Errorf(sennit.BadInput, "the address %.128q is that of another node", a)
+		}
+	}
+	if key.IsZero() {
+		return "", addrs, nil
+	}
+	return replicate.HostText(replicate.Host(key)), addrs, nil
+}

@@ -1,0 +1,199 @@
+package sim
+
+import (
+	"bytes"
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/sennit/sennit"
+
+	"github.com/sennit/sennit/internal/access"
+	"github.com/sennit/sennit/internal/commit"
+	"github.com/sennit/sennit/internal/keys"
+	"github.com/sennit/sennit/internal/node"
+	"github.com/sennit/sennit/internal/wire"
+)
+
+// This file is a second, naive opinion about what a space holds: from the set
+// of all commits that anybody has, without an index, by the rules as the
+// formats state them.
+
+// opID names an op.
+type opID struct {
+	commit sennit.Hash
+	index  uint32
+}
+
+// op is an op and its place in the order of all.
+type op struct {
+	id    opID
+	clock uint64
+	at    place
+	by    sennit.Principal
+	auth  []sennit.Hash
+	kind  sennit.Kind
+	path  sennit.Path
+	deep  bool
+	value string
+}
+
+func (a *op) compare(b *op) int {
+	return cmp.Or(cmp.Compare(a.clock, b.clock), bytes.Compare(a.at.log[:], b.at.log[:]), cmp.Compare(a.at.seq, b.at.seq),
+		cmp.Compare(a.id.index, b.id.index), bytes.Compare(a.id.commit[:], b.id.commit[:]))
+}
+
+// covers reports whether a newer op a makes b dead.
+func (a *op) covers(b *op) bool {
+	if a.compare(b) <= 0 {
+		return false
+	}
+	switch {
+	case a.kind == sennit.KindPut:
+		return a.path == b.path && b.kind == sennit.KindPut
+	case a.kind == sennit.KindDel && a.deep:
+		return b.path.Under(a.path)
+	case a.kind == sennit.KindDel:
+		return a.path == b.path && !(b.kind == sennit.KindDel && b.deep)
+	}
+	return false
+}
+
+// model is the ops of one space that anybody has.
+type model struct {
+	space sennit.Space
+	ops   map[opID]*op
+	at    map[place][]*op
+}
+
+func newModel(space sennit.Space) *model {
+	return &model{space, map[opID]*op{}, map[place][]*op{}}
+}
+
+// add takes in all commits that a node has of the space. Each is checked from
+// scratch: the node's word is not taken for anything.
+func (m *model) add(n *node.Node) error {
+	feed := n.Feed(m.space, nil)
+	logs := map[sennit.Hash]wire.Log{}
+	past := map[sennit.Hash]commit.Peaks{}
+	for at := uint64(0); ; {
+		batch, err := feed.After(at, 1<<20, nil)
+		if err != nil {
+			return err
+		}
+		for _, l := range batch.Logs {
+			logs[l.ID()] = l
+		}
+		for _, run := range batch.Runs {
+			l, ok := logs[run.Log]
+			if !ok {
+				return fmt.Errorf("a run of log %s, which was not introduced", run.Log)
+			}
+			var peaks commit.Peaks
+			if run.From > 0 {
+				furthest := past[run.Log]
+				peaks = furthest.Clone()
+			}
+			if err := m.run(run, l, &peaks); err != nil {
+				return err
+			}
+			if peaks.Size > past[run.Log].Size {
+				past[run.Log] = peaks
+			}
+		}
+		if at = batch.N; batch.N >= batch.Last {
+			return nil
+		}
+	}
+}
+
+func (m *model) run(run *wire.Run, l wire.Log, peaks *commit.Peaks) error {
+	key, err := keys.Admit(l.Device)
+	if err != nil {
+		return err
+	}
+	commits, err := commit.Check(run, l, peaks, func(id sennit.Hash, sig *[64]byte) bool {
+		return key.Verify(keys.DomainCommit, id[:], sig)
+	}, nil)
+	if err != nil {
+		return err
+	}
+	for _, c := range commits {
+		c.Each(func(i uint32, o *wire.Op) {
+			id := opID{c.ID, i}
+			if m.ops[id] != nil {
+				return
+			}
+			x := &op{
+				id: id, clock: c.Clock, at: place{c.Log, c.Seq}, by: sennit.Principal{Space: l.Principal, Device: l.Device},
+				auth: c.Auth, kind: o.Kind, path: o.Path,
+			}
+			switch o.Kind {
+			case sennit.KindPut:
+				p, perr := wire.DecodePut(o.Body)
+				x.value, err = string(p.Value.Data), cmp.Or(err, perr)
+			case sennit.KindDel:
+				d, derr := wire.DecodeDel(o.Body)
+				x.deep, err = d.Deep, cmp.Or(err, derr)
+			}
+			m.ops[id] = x
+			m.at[x.at] = append(m.at[x.at], x)
+		})
+	}
+	return err
+}
+
+// has reports whether some commit at a place does what was written.
+func (m *model) has(at place, c *sennit.Change) bool {
+	return slices.ContainsFunc(m.at[at], func(o *op) bool {
+		return o.kind == c.Kind && o.path == c.Path && o.deep == c.Deep && o.value == string(c.Value.Data)
+	})
+}
+
+// live is the ops that count, under some rules, and that nothing covers, at and
+// under a prefix.
+func (m *model) live(a *access.Authority, prefix sennit.Path) (all []*op) {
+	var valid []*op
+	byPath := map[sennit.Path][]*op{}
+	var deep []*op
+	for _, o := range m.ops {
+		if a.Judge(access.Claim{
+			Author: o.by, Log: o.at.log, Seq: o.at.seq, Commit: o.id.commit, Auth: o.auth, Kind: o.kind, Path: o.path, Deep: o.deep,
+		}) != access.Valid {
+			continue
+		}
+		valid = append(valid, o)
+		byPath[o.path] = append(byPath[o.path], o)
+		if o.deep {
+			deep = append(deep, o)
+		}
+	}
+	for _, o := range valid {
+		covered := func(x *op) bool { return x.covers(o) }
+		if o.path.Under(prefix) && !slices.ContainsFunc(byPath[o.path], covered) && !slices.ContainsFunc(deep, covered) {
+			all = append(all, o)
+		}
+	}
+	slices.SortFunc(all, func(a, b *op) int { return strings.Compare(string(a.path), string(b.path)) })
+	return all
+}
+
+// values is what live ops show.
+func values(live []*op) map[sennit.Path]string {
+	vs := map[sennit.Path]string{}
+	newest := map[sennit.Path]*op{}
+	for _, o := range live {
+		if old := newest[o.path]; o.kind == sennit.KindPut || o.kind == sennit.KindDel {
+			if old == nil || old.compare(o) < 0 {
+				newest[o.path] = o
+			}
+		}
+	}
+	for p, o := range newest {
+		if o.kind == sennit.KindPut {
+			vs[p] = o.value
+		}
+	}
+	return vs
+}

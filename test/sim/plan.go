@@ -1,0 +1,257 @@
+package sim
+
+import (
+	"fmt"
+	"hash/fnv"
+	"math/rand/v2"
+	"time"
+
+	"github.com/sennit/sennit"
+
+	"github.com/sennit/sennit/test/evil"
+)
+
+// span is how long there is trouble and work, before all is healed.
+const span = 4 * time.Minute
+
+// year is how far a very wrong clock is off.
+const year = 365 * 24 * time.Hour
+
+// plan is everything that is decided before a run begins.
+type plan struct {
+	seed  uint64
+	nodes []nodePlan
+	edges []edge
+	work  []work
+	woes  []woe
+}
+
+type nodePlan struct {
+	skew time.Duration
+	liar *evil.Liar // nil: it is honest
+}
+
+// edge is that somebody follows somebody's space.
+type edge struct {
+	by, of int
+	via    int // whose host it reaches for
+	reads  sennit.Path
+	may    sennit.Rights // what else it may, at writes
+	writes sennit.Path
+	at     time.Duration
+	invite bool // by an invitation: then it reads all, and is followed in turn
+}
+
+// work is one thing that somebody writes.
+type work struct {
+	at        time.Duration
+	by, in    int // whose space
+	under     sennit.Path
+	kind      workKind
+	seed      uint64
+	forbidden bool // nothing lets by write there
+}
+
+type workKind int
+
+const (
+	onePut workKind = iota
+	oneDel
+	deepDel
+	several
+	burst
+	manyOps
+	bigValues
+)
+
+// woe is something that goes wrong.
+type woe struct {
+	at, lasts time.Duration
+	kind      woeKind
+	node      int
+	some      []int // a partition's one side
+	hold      bool  // messages wait for a partition's end; else they get lost
+	quiet     bool  // peers hear nothing of a crash
+	keep      int   // percent of what was not synced that reaches the disk
+	syncs     int   // after which the power goes
+}
+
+type woeKind int
+
+const (
+	power   woeKind = iota // the power goes during a sync
+	kill                   // the process is killed, at any moment
+	restart                // a clean stop
+	parts                  // a partition
+	resets                 // connections are reset
+	setBack                // the disk is replaced by an older image of it
+	wipe                   // the disk is replaced by an empty one
+)
+
+// rng is random numbers of the plan for one purpose.
+func (p *plan) rng(purpose string) *rand.Rand {
+	h := fnv.New64a()
+	h.Write([]byte(purpose))
+	return rand.New(rand.NewPCG(p.seed, h.Sum64()))
+}
+
+func newPlan(seed uint64, honest bool) *plan {
+	p := &plan{seed: seed}
+	rng := p.rng("nodes")
+	n := 3 + rng.IntN(MaxNodes-2)
+	p.nodes = make([]nodePlan, n)
+	for i := range p.nodes {
+		if rng.IntN(3) == 0 {
+			p.nodes[i].skew = rand0(rng, 8*time.Minute) - 4*time.Minute
+		}
+	}
+	if rng.IntN(3) == 0 {
+		p.nodes[rng.IntN(n)].skew = []time.Duration{year, -year}[rng.IntN(2)]
+	}
+	if !honest {
+		for k, i := range rng.Perm(n)[:(n+1)/4] {
+			p.nodes[i].liar = evil.New(evil.Config{Seed: rng.Uint64(), First: k})
+		}
+	}
+	p.follow(p.rng("follows"))
+	p.write(p.rng("work"))
+	p.worry(p.rng("woes"))
+	return p
+}
+
+// follow decides who follows whom.
+func (p *plan) follow(rng *rand.Rand) {
+	n := len(p.nodes)
+	for of := range n {
+		for k, by := range rng.Perm(n) {
+			if by == of || k > 2 && rng.IntN(2) == 0 {
+				continue
+			}
+			p.edges = append(p.edges, p.edge(rng, by, of))
+		}
+	}
+	// Who follows a liar's space finds out what it withheld from somebody else
+	// who does: they must be in touch.
+	for of := range n {
+		if p.nodes[of].liar == nil {
+			continue
+		}
+		last := -1
+		for _, e := range p.edges {
+			if e.of != of || p.nodes[e.by].liar != nil {
+				continue
+			}
+			if last >= 0 {
+				p.edges = append(p.edges, edge{by: e.by, of: last, via: last})
+			}
+			last = e.by
+		}
+	}
+}
+
+func (p *plan) edge(rng *rand.Rand, by, of int) edge {
+	e := edge{by: by, of: of, via: of, at: rand0(rng, span/4)}
+	if rng.IntN(4) == 0 {
+		e.at = rand0(rng, span)
+	}
+	switch rng.IntN(8) {
+	case 0:
+		e.reads = "a"
+	case 1:
+		e.reads = "b/c"
+	case 2:
+		e.invite = true
+		return e
+	}
+	switch rng.IntN(5) {
+	case 0:
+		e.may, e.writes = sennit.Write, "wall"
+	case 1:
+		e.may, e.writes = sennit.Write|sennit.Remove, "a"
+	case 2:
+		e.may, e.writes = sennit.Write|sennit.Remove, ""
+	}
+	return e
+}
+
+// write decides who writes what.
+func (p *plan) write(rng *rand.Rand) {
+	for i := range p.nodes {
+		var places []edge
+		for _, e := range p.edges {
+			if e.by == i && e.may != 0 {
+				places = append(places, e)
+			}
+		}
+		for range 6 + rng.IntN(25) {
+			w := work{at: rand0(rng, span), by: i, in: i, seed: rng.Uint64(), kind: someKind(rng)}
+			if len(places) > 0 && rng.IntN(2) == 0 {
+				e := places[rng.IntN(len(places))]
+				w.in, w.under = e.of, e.writes
+				if e.may&sennit.Remove == 0 && (w.kind == oneDel || w.kind == deepDel || w.kind == several) {
+					w.kind = onePut
+				}
+			}
+			p.work = append(p.work, w)
+		}
+		for _, e := range p.edges {
+			if e.by == i && !e.invite && e.writes != "" && rng.IntN(3) == 0 {
+				p.work = append(p.work, work{
+					at: rand0(rng, span), by: i, in: e.of, under: sennit.Path(fmt.Sprintf("forbidden/%d", i)), seed: rng.Uint64(), forbidden: true,
+				})
+			}
+		}
+	}
+}
+
+func someKind(rng *rand.Rand) workKind {
+	switch x := rng.IntN(100); {
+	case x < 50:
+		return onePut
+	case x < 62:
+		return oneDel
+	case x < 70:
+		return deepDel
+	case x < 85:
+		return several
+	case x < 94:
+		return burst
+	case x < 98:
+		return manyOps
+	}
+	return bigValues
+}
+
+// worry decides what goes wrong.
+func (p *plan) worry(rng *rand.Rand) {
+	n := len(p.nodes)
+	down := func() time.Duration { return time.Second + rand0(rng, 40*time.Second) }
+	for i := range n {
+		for range rng.IntN(4) {
+			x := woe{
+				at: rand0(rng, span), lasts: down(), node: i, quiet: rng.IntN(2) == 0,
+				kind: []woeKind{power, power, power, kill, restart, restart}[rng.IntN(6)], syncs: 1 + rng.IntN(6),
+			}
+			if x.kind == kill {
+				x.keep = 100
+			} else {
+				x.keep = rng.IntN(101)
+			}
+			p.woes = append(p.woes, x)
+		}
+	}
+	for range 1 + rng.IntN(4) {
+		x := woe{at: rand0(rng, span), lasts: 5*time.Second + rand0(rng, 80*time.Second), kind: parts, hold: rng.IntN(2) == 0}
+		x.some = rng.Perm(n)[:1+rng.IntN(n/2)]
+		p.woes = append(p.woes, x)
+	}
+	for range rng.IntN(6) {
+		p.woes = append(p.woes, woe{at: rand0(rng, span), kind: resets})
+	}
+	if rng.IntN(4) == 0 {
+		p.woes = append(p.woes, woe{at: span/3 + rand0(rng, span/2), lasts: down(), kind: setBack, node: rng.IntN(n)})
+	}
+	if rng.IntN(6) == 0 {
+		p.woes = append(p.woes, woe{at: span/3 + rand0(rng, span/2), lasts: down(), kind: wipe, node: rng.IntN(n)})
+	}
+}

@@ -1,0 +1,326 @@
+package sim
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/sennit/sennit"
+)
+
+// This file is about those who use nodes: writers and watchers.
+
+// write is what somebody wrote, and a node acknowledged.
+type write struct {
+	m       *machine
+	space   sennit.Space
+	changes []sennit.Change
+	at      place
+}
+
+// parseVersion takes a version apart.
+func parseVersion(v sennit.Version) (place, error) {
+	log, seq, _ := strings.Cut(string(v), "-")
+	id, err := sennit.ParseSpace(log)
+	if err != nil {
+		return place{}, err
+	}
+	n, err := strconv.ParseUint(seq, 10, 64)
+	return place{sennit.Hash(id), n}, err
+}
+
+// write does one piece of work.
+func (w *world) write(x work) {
+	rng := rand.New(rand.NewPCG(x.seed, 'w'))
+	tag := fmt.Sprintf("%s-%x", w.machines[x.by].name, x.seed)
+	if x.kind != burst {
+		w.commit(x, changes(rng, x, tag))
+		return
+	}
+	var wg sync.WaitGroup
+	for i := range 3 + rng.IntN(20) {
+		x := x
+		x.kind = onePut
+		c := changes(rng, x, fmt.Sprint(tag, "-", i))
+		wg.Go(func() { w.commit(x, c) })
+	}
+	wg.Wait()
+}
+
+// changes makes up what is written.
+func changes(rng *rand.Rand, x work, tag string) []sennit.Change {
+	value := func(i, size int) sennit.Value {
+		data := fmt.Appendf(nil, "%s/%d ", tag, i)
+		for len(data) < size {
+			data = append(data, byte(rng.Uint32()))
+		}
+		return sennit.Value{Type: "text/plain", Data: data}
+	}
+	put := func(i, size int) sennit.Change {
+		return sennit.Change{Kind: sennit.KindPut, Path: x.under.Join(somePath(rng)), Value: value(i, size)}
+	}
+	switch x.kind {
+	case oneDel:
+		return []sennit.Change{{Kind: sennit.KindDel, Path: x.under.Join(somePath(rng))}}
+	case deepDel:
+		return []sennit.Change{{Kind: sennit.KindDel, Path: x.under.Join(someDir(rng)), Deep: true}}
+	case several:
+		var all []sennit.Change
+		for i := range 2 + rng.IntN(20) {
+			switch rng.IntN(8) {
+			case 0:
+				all = append(all, sennit.Change{Kind: sennit.KindDel, Path: x.under.Join(somePath(rng))})
+			case 1:
+				all = append(all, sennit.Change{Kind: sennit.KindDel, Path: x.under.Join(someDir(rng)), Deep: true})
+			default:
+				all = append(all, put(i, 0))
+			}
+		}
+		return all
+	case manyOps:
+		var all []sennit.Change
+		for i := range 100 + rng.IntN(300) {
+			c := put(i, 0)
+			c.Path = x.under.Join(sennit.Path(fmt.Sprintf("many/%03d", rng.IntN(500))))
+			all = append(all, c)
+		}
+		return all
+	case bigValues:
+		var all []sennit.Change
+		for i := range 1 + rng.IntN(8) {
+			all = append(all, put(i, 20<<10+rng.IntN(40<<10)))
+		}
+		return all
+	}
+	return []sennit.Change{put(0, rng.IntN(200))}
+}
+
+// someDir is a directory that many paths are in.
+func someDir(rng *rand.Rand) sennit.Path {
+	return []sennit.Path{"a", "b", "b/c", "a/b", "d", "a/b/c", "wall"}[rng.IntN(7)]
+}
+
+// somePath is one of some hundred paths, so that writers meet.
+func somePath(rng *rand.Rand) sennit.Path {
+	leaf := sennit.Path(fmt.Sprintf("k%d", rng.IntN(10)))
+	switch rng.IntN(5) {
+	case 0:
+		return leaf
+	case 1:
+		return someDir(rng) // a directory can have a value
+	}
+	return someDir(rng).Join(leaf)
+}
+
+// commit writes to the node of a machine, and notes what it acknowledges.
+func (w *world) commit(x work, changes []sennit.Change) {
+	m := w.machines[x.by]
+	r := m.up()
+	if r == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	space := w.machines[x.in].id.Space()
+	version, err := r.bus().Write(ctx, space.String(), changes)
+	if r.dead.Load() {
+		return
+	}
+	switch sennit.CodeOf(err) {
+	case "":
+	case sennit.Denied, sennit.NotFound: // it doesn't know yet that it may
+		if x.in == x.by {
+			w.fail("%s may not write to its own space: %v", m.name, err)
+		}
+		return
+	case sennit.Gone, sennit.ReadOnly:
+		return
+	default:
+		w.fail("%s can't write: %v", m.name, err)
+		return
+	}
+	if x.forbidden {
+		w.fail("%s wrote to %s without a right", m.name, changes[0].Path)
+		return
+	}
+	at, err := parseVersion(version)
+	if err != nil {
+		w.fail("%s calls a version %q: %v", m.name, version, err)
+		return
+	}
+	if !r.show(at) {
+		return // the power went before anybody heard
+	}
+	w.mu.Lock()
+	w.acked = append(w.acked, write{m, space, changes, at})
+	w.mu.Unlock()
+	w.readBack(r, space, changes)
+}
+
+// readBack reads what was just written, or what came after it.
+func (w *world) readBack(r *run, space sennit.Space, changes []sennit.Change) {
+	for _, c := range changes[:min(len(changes), 3)] {
+		got, err := r.bus().Get(context.Background(), sennit.Addr{Root: space.String(), Path: c.Path})
+		switch code := sennit.CodeOf(err); {
+		case code == sennit.NotFound || code == sennit.Gone:
+		case err != nil:
+			w.fail("%s can't read %s: %v", r.m.name, c.Path, err)
+		default:
+			w.saw(r, &got)
+		}
+	}
+}
+
+// saw notes that somebody was shown a value.
+func (w *world) saw(r *run, n *sennit.Node) {
+	at, err := parseVersion(n.Version)
+	if err != nil {
+		w.fail("%s shows a version %q: %v", r.m.name, n.Version, err)
+		return
+	}
+	r.show(at)
+}
+
+// watchKey names a watch: it outlives the runs of its machine.
+type watchKey struct {
+	m     *machine
+	space sennit.Space
+}
+
+// state is what a watcher has made of what it was told.
+type state struct {
+	mu     sync.Mutex // guards what follows
+	values map[sennit.Path]string
+	cursor sennit.Cursor
+	tail   bool
+	whole  bool // the snapshot was complete
+}
+
+// watch starts watchers of all that a run's node follows.
+func (w *world) watch(r *run) {
+	r.spawn(func(ctx context.Context) {
+		running := map[sennit.Space]bool{}
+		for {
+			spaces := []sennit.Space{r.m.id.Space()}
+			follows, err := r.n.Follows()
+			if err != nil && !r.dead.Load() && ctx.Err() == nil {
+				w.fail("%s can't tell whom it follows: %v", r.m.name, err)
+			}
+			for _, f := range follows {
+				spaces = append(spaces, f.Space)
+			}
+			for _, id := range spaces {
+				if !running[id] {
+					running[id] = true
+					r.spawn(func(ctx context.Context) { w.watchSpace(ctx, r, id) })
+				}
+			}
+			select {
+			case <-time.After(5 * time.Second):
+			case <-ctx.Done():
+				return
+			}
+		}
+	})
+}
+
+// watchSpace watches one space until the run stops.
+func (w *world) watchSpace(ctx context.Context, r *run, space sennit.Space) {
+	w.mu.Lock()
+	s := w.states[watchKey{r.m, space}]
+	if s == nil {
+		s = &state{values: map[sennit.Path]string{}, tail: len(w.states)%2 == 0}
+		w.states[watchKey{r.m, space}] = s
+	}
+	w.mu.Unlock()
+	if r.m.wasSetBack() {
+		s.restart()
+	}
+	for ctx.Err() == nil {
+		err := w.follow1(ctx, r, space, s)
+		switch code := sennit.CodeOf(err); {
+		case ctx.Err() != nil || r.dead.Load() || code == sennit.Gone:
+			return
+		case code != sennit.NotFound:
+			w.fail("%s: a watch ended: %v", r.m.name, err)
+			return
+		}
+		s.restart()
+		select {
+		case <-time.After(5 * time.Second):
+		case <-ctx.Done():
+		}
+	}
+}
+
+func (s *state) restart() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	clear(s.values)
+	s.cursor, s.whole = sennit.Cursor{}, false
+}
+
+func (w *world) follow1(ctx context.Context, r *run, space sennit.Space, s *state) error {
+	s.mu.Lock()
+	if !s.whole {
+		clear(s.values)
+		s.cursor = sennit.Cursor{}
+	}
+	o := sennit.WatchOptions{Since: s.cursor, Tail: s.tail}
+	s.mu.Unlock()
+	watch, err := r.bus().Watch(ctx, []sennit.Pattern{{Root: space.String()}}, o)
+	if err != nil {
+		return err
+	}
+	defer watch.Close()
+	for {
+		updates, err := watch.Next(ctx)
+		if err != nil {
+			return err
+		}
+		s.mu.Lock()
+		for i := range updates {
+			if u := &updates[i]; !w.told(r, s, u) {
+				break // the power is off
+			}
+		}
+		s.mu.Unlock()
+	}
+}
+
+// told takes one update of a watch; s.mu is held. It reports whether the power
+// is on.
+func (w *world) told(r *run, s *state, u *sennit.Update) bool {
+	if u.Kind == sennit.Set || u.Kind == sennit.Deleted && u.Node.Version != "" {
+		at, err := parseVersion(u.Node.Version)
+		if err != nil {
+			w.fail("%s: a watch tells a version %q: %v", r.m.name, u.Node.Version, err)
+		} else if !r.show(at) {
+			return false
+		}
+	} else if r.dead.Load() {
+		return false
+	}
+	switch u.Kind {
+	case sennit.Set:
+		s.values[u.Node.Path] = string(u.Node.Value.Data)
+	case sennit.Deleted:
+		delete(s.values, u.Node.Path)
+		if u.Deep {
+			maps.DeleteFunc(s.values, func(p sennit.Path, _ string) bool { return p.Under(u.Node.Path) })
+		}
+	case sennit.Reset:
+		clear(s.values)
+	case sennit.Live:
+		s.whole = true
+	}
+	if u.Cursor != (sennit.Cursor{}) {
+		s.cursor = u.Cursor
+	}
+	return true
+}
