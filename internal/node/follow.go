@@ -79,10 +79,15 @@ func (n *Node) Unfollow(ctx context.Context, id sennit.Space) error {
 	if err != nil {
 		return err
 	}
-	return n.SetLocal(ctx, values)
+	return n.submit(ctx, &request{space: id, done: make(chan result, 1), follow: &id, do: func(b *store.Batch) error {
+		for name, value := range values {
+			b.SetLocal(name, value)
+		}
+		return nil
+	}}).err
 }
 
-// follows is the event that a space is followed now.
+// follows is the event that a space is followed now, or isn't any more.
 func (t *txn) follows(id sennit.Space) {
 	t.keep(t.space(id)) // so that it can be watched before anything of it is here
 	t.events = append(t.events, hub.Event[*sennit.Update]{

@@ -397,6 +397,9 @@ func (w *watch) note(topic sennit.Path) error {
 		}
 		return nil
 	}
+	if f, err := w.b.n.Local(followKey + id.String()); err != nil || f == nil {
+		return err // an unfollow: what was shown stays
+	}
 	old := w.pats
 	var fresh []pattern
 	for _, p := range w.spans {

@@ -29,6 +29,7 @@ type channel struct {
 	space   sennit.Space
 	tag     wire.Tag
 	driving bool // this side begins comparisons
+	deaf    bool // this node doesn't follow the space: it gives and takes nothing; guarded by s.mu
 
 	// Of the writer.
 	feed *node.Feed
@@ -102,6 +103,11 @@ func (c *channel) filter(scope []sennit.Path) node.Filter {
 // session did meanwhile.
 func (c *channel) begin() error {
 	s := c.s
+	wanted, err := s.wanted()
+	if err != nil {
+		return err
+	}
+	c.deaf = !slices.Contains(wanted, c.space)
 	s.mu.Lock()
 	c.tag = s.tag(c.space)
 	s.mu.Unlock()
@@ -349,7 +355,16 @@ func (c *channel) lacking(o *wire.Open) (*wire.AuthorityFrame, error) {
 // authority takes authority commits and evidence, and says what came of it.
 func (c *channel) authority(ctx context.Context, f *wire.AuthorityFrame) error {
 	in := c.s.in
+	known := map[sennit.Hash]bool{} // checking evidence costs several signatures; mostly it is here already
+	if a := c.s.n.Authority(c.space); a != nil {
+		for _, e := range a.Evidence() {
+			known[(&wire.Evidence{Inception: e.Inception, Events: e.Events}).Key()] = true
+		}
+	}
 	for _, e := range f.Evidence {
+		if known[e.Key()] {
+			continue
+		}
 		if err := in.Evidence(ctx, c.space, e); err != nil {
 			return err
 		}
@@ -376,6 +391,9 @@ func (c *channel) authority(ctx context.Context, f *wire.AuthorityFrame) error {
 
 // ops takes data commits.
 func (c *channel) ops(ctx context.Context, f *wire.Ops) error {
+	if c.shut() {
+		return c.s.send(&wire.Ack{Tag: c.tag})
+	}
 	in := c.s.in
 	for _, l := range f.Logs {
 		if l.Space != c.space || l.Class != wire.Data {
@@ -409,6 +427,15 @@ func (c *channel) ops(ctx context.Context, f *wire.Ops) error {
 		c.done = c.done || f.Caught
 		c.s.post(&wire.Ack{Tag: c.tag, N: f.Up})
 	})
+}
+
+// shut reports whether this node takes nothing of the space. What is not taken
+// is not remembered as received either.
+func (c *channel) shut() bool {
+	c.s.mu.Lock()
+	defer c.s.mu.Unlock()
+	c.holes = c.holes || c.deaf
+	return c.deaf
 }
 
 // refused notes that something of the peer's was not taken: what it sends is

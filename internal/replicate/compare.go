@@ -34,7 +34,7 @@ func (c *channel) drive(put func(wire.Frame) error) (bool, error) {
 	if now.Sub(c.comparing) > deadAfter {
 		c.comparing = time.Time{} // it got lost
 	}
-	due := c.driving && c.theirs != nil && c.caught && c.behind == 0 && c.done && c.comparing.IsZero() && !now.Before(c.next)
+	due := c.driving && !c.deaf && c.theirs != nil && c.caught && c.behind == 0 && c.done && c.comparing.IsZero() && !now.Before(c.next)
 	theirs, mine, synced := c.theirs, c.mine, c.synced
 	s.mu.Unlock()
 	a := s.n.Authority(c.space)
@@ -116,6 +116,12 @@ func (c *channel) compare(f *wire.Compare) error {
 		scope = both(c.mine.Scope, c.theirs.Scope)
 	}
 	s.mu.Unlock()
+	if c.shut() {
+		s.mu.Lock()
+		c.differs = true
+		s.mu.Unlock()
+		return c.answer(f, 0, nil)
+	}
 	if a := s.n.Authority(c.space); a == nil || print8(a.Digest()) != f.Authority {
 		// Judged by other rules, digests say nothing. Authority comes first.
 		s.mu.Lock()

@@ -90,7 +90,12 @@ func (p *pipe) Recv(ctx context.Context) ([]byte, error) {
 	case msg := <-p.in:
 		return msg, nil
 	case <-p.closed:
-		return nil, io.EOF
+		select { // what was sent before the end still arrives
+		case msg := <-p.in:
+			return msg, nil
+		default:
+			return nil, io.EOF
+		}
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
@@ -209,7 +214,7 @@ func (p *peer) join(link string) error {
 // same waits until peers are in step about a space, and wants equal digests.
 func same(t *testing.T, space sennit.Space, peers ...*peer) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()

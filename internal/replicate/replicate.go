@@ -294,8 +294,8 @@ func (r *Replicator) Failure(host Host) error {
 	return nil
 }
 
-// Ahead tells how far this clock is ahead of most peers' clocks: the median of
-// the differences, zero without peers.
+// Ahead tells how far this clock is ahead of most peers' clocks: more than half
+// of them are at least so far behind it. It is zero without peers.
 func (r *Replicator) Ahead() time.Duration {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -459,6 +459,10 @@ func (s *session) reachable(ctx context.Context, f *wire.Addrs) error {
 // match opens the spaces that the peer is interested in and may read, and
 // renews those whose authority changed.
 func (s *session) match() error {
+	wanted, err := s.wanted()
+	if err != nil {
+		return err
+	}
 	s.proved()
 	s.mu.Lock()
 	if s.hello == nil {
@@ -468,7 +472,7 @@ func (s *session) match() error {
 	nonce, interests := s.hello.Nonce, s.interests
 	var known []*channel
 	for _, c := range s.channels {
-		c.poked = true
+		c.poked, c.deaf = true, !slices.Contains(wanted, c.space)
 		known = append(known, c)
 	}
 	var fresh []sennit.Space

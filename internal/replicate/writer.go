@@ -150,16 +150,13 @@ func (s *session) due() time.Duration {
 
 func errorsJoin(a, b error) error { return errors.Join(a, b) }
 
+// median is the middle of some times, the lower one of two.
 func median(all []time.Duration) time.Duration {
 	if len(all) == 0 {
 		return 0
 	}
-	for i := 1; i < len(all); i++ {
-		for j := i; j > 0 && all[j] < all[j-1]; j-- {
-			all[j], all[j-1] = all[j-1], all[j]
-		}
-	}
-	return all[len(all)/2]
+	slices.Sort(all)
+	return all[(len(all)-1)/2]
 }
 
 // drain takes all that there is: a subscriber is woken again only after it
