@@ -46,6 +46,8 @@ type sample struct {
 	Puts float64 `json:"puts_per_s"`
 	P50  float64 `json:"p50_us"`
 	P99  float64 `json:"p99_us"`
+	// Fdatasync is the disk's median just before, in place.
+	Fdatasync float64 `json:"fdatasync_p50_us"`
 }
 
 // writer is one of those who put: it puts the next when the last is durable.

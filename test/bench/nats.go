@@ -11,7 +11,8 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// natsConns is how many connections the writers share.
+// natsConns is how many connections the writers share; it makes no difference:
+// the server syncs after every single put.
 const natsConns = 1
 
 // startNATS runs a NATS server in this process, without a network, and a

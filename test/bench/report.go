@@ -29,7 +29,7 @@ type report struct {
 }
 
 // row is one system with one number of writers. Ratios are of puts per second,
-// 0 if the other wasn't measured.
+// medians of those of each round; 0 if the other wasn't measured.
 type row struct {
 	System  string   `json:"system"`
 	Writers int      `json:"writers"`
@@ -38,7 +38,7 @@ type row struct {
 	Max     float64  `json:"max_puts_per_s"`
 	Redis   float64  `json:"times_redis"`
 	NATS    float64  `json:"times_nats"`
-	Disk    float64  `json:"times_fdatasync"` // puts in the time of one fdatasync
+	Disk    float64  `json:"times_fdatasync"` // puts in the time of one fdatasync in place, looked at just before
 	Rounds  []sample `json:"rounds"`
 }
 
@@ -85,6 +85,7 @@ func (r *report) measure(ctx context.Context, s system, l *load, length time.Dur
 		if err = errors.Join(err, is.stop()); err != nil {
 			return err
 		}
+		got.Fdatasync = micros(raw.inPlace)
 		r.inPlace, r.growing = append(r.inPlace, micros(raw.inPlace)), append(r.growing, micros(raw.growing))
 		r.Versions[s.name] = is.version
 		w := r.row(s.name, writers)
@@ -101,13 +102,14 @@ func (r *report) measure(ctx context.Context, s system, l *load, length time.Dur
 func (r *report) summarize() {
 	r.Fdatasync, r.Growing = median(r.inPlace), median(r.growing)
 	for _, w := range r.Rows {
-		var puts, p50, p99 []float64
+		var puts, p50, p99, disk []float64
 		for _, s := range w.Rounds {
 			puts, p50, p99 = append(puts, s.Puts), append(p50, s.P50), append(p99, s.P99)
+			disk = append(disk, s.Puts*s.Fdatasync/1e6)
 		}
-		w.Median = sample{median(puts), median(p50), median(p99)}
+		w.Median = sample{median(puts), median(p50), median(p99), r.Fdatasync}
 		w.Min, w.Max = slices.Min(puts), slices.Max(puts)
-		w.Disk = w.Median.Puts * r.Fdatasync / 1e6
+		w.Disk = median(disk)
 	}
 	for _, w := range r.Rows {
 		w.Redis = w.times(r.row("redis", w.Writers))
@@ -123,11 +125,17 @@ func (r *report) summarize() {
 	})
 }
 
+// times is the median of the ratios of each round: a disk that is slow for a
+// while is so for all in a round.
 func (w *row) times(other *row) float64 {
-	if other == nil || other.Median.Puts == 0 {
+	if other == nil {
 		return 0
 	}
-	return w.Median.Puts / other.Median.Puts
+	var ratios []float64
+	for i := range min(len(w.Rounds), len(other.Rounds)) {
+		ratios = append(ratios, w.Rounds[i].Puts/other.Rounds[i].Puts)
+	}
+	return median(ratios)
 }
 
 func (r *report) print(out io.Writer) error {
@@ -137,7 +145,7 @@ func (r *report) print(out io.Writer) error {
 	for _, name := range slices.Sorted(maps.Keys(r.Versions)) {
 		fmt.Fprintf(&b, "; %s %s", name, r.Versions[name])
 	}
-	fmt.Fprintf(&b, "\nfdatasync p50 %.0f us in place (%.0f/s, to which the last column relates), %.0f us of a file that grows\n\n", r.Fdatasync, 1e6/r.Fdatasync, r.Growing)
+	fmt.Fprintf(&b, "\nfdatasync p50 %.0f us in place (%.0f/s), %.0f us of a file that grows\n\n", r.Fdatasync, 1e6/r.Fdatasync, r.Growing)
 	t := tabwriter.NewWriter(&b, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(t, "writers\tsystem\tputs/s\tmin\tmax\tp50 us\tp99 us\tx redis\tx nats\tx fdatasync\t")
 	for _, w := range r.Rows {
@@ -150,6 +158,7 @@ func (r *report) print(out io.Writer) error {
 	for _, name := range slices.Sorted(maps.Keys(r.Skipped)) {
 		fmt.Fprintf(&b, "SKIPPED: %s\n", r.Skipped[name])
 	}
+	b.WriteString("\nratios are of puts/s, medians of those of each round; the last is to one fdatasync in place after the other, just before\n")
 	_, err := io.WriteString(out, b.String())
 	return err
 }
