@@ -498,6 +498,9 @@ func (c *channel) pump(put func(wire.Frame) error) (bool, error) {
 			return false, err
 		}
 		f.Batch = wire.Batch{Logs: batch.Logs, Runs: batch.Runs}
+		s.mu.Lock()
+		c.behind++
+		s.mu.Unlock()
 		return true, c.put(put, f)
 	}
 	if len(wants) > 0 {
@@ -521,7 +524,9 @@ func (c *channel) pump(put func(wire.Frame) error) (bool, error) {
 	c.at = batch.N
 	more := len(batch.Runs) > 0 || !c.caught || c.untold()
 	c.caught = f.Caught
-	if !more {
+	if more {
+		c.behind++ // at once with c.at: what is being sent is not acknowledged
+	} else {
 		c.settle()
 	}
 	s.mu.Unlock()
@@ -540,7 +545,6 @@ func (c *channel) untold() bool { return c.at > c.told && time.Since(c.toldAt) >
 
 func (c *channel) put(put func(wire.Frame) error, f *wire.Ops) error {
 	c.s.mu.Lock()
-	c.behind++
 	if f.Up > 0 {
 		c.told, c.toldAt = f.Up, time.Now()
 	}

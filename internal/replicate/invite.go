@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"sync/atomic"
 	"time"
 
 	"github.com/multiformats/go-multiaddr"
@@ -219,9 +220,10 @@ func (s *session) befriend(ctx context.Context, g wire.Grant, e *wire.Evidence, 
 
 // joining is the use of an invitation, on the invitee's side.
 type joining struct {
-	link *wire.Link
-	name string
-	done chan error // has room for one
+	link  *wire.Link
+	name  string
+	ended atomic.Bool // the session is over
+	done  chan error  // has room for one
 }
 
 // Joined says whom an invitation led to.
@@ -258,10 +260,31 @@ func (r *Replicator) Join(ctx context.Context, text, name string, run func(func(
 	}
 	jctx, cancel := context.WithTimeout(ctx, joinTimeout)
 	defer cancel()
-	j := &joining{link: link, name: name, done: make(chan error, 1)}
+	for try := 1; ; try++ {
+		j := &joining{link: link, name: name, done: make(chan error, 1)}
+		joined, err := r.knock(jctx, j, addrs, run)
+		if err == nil || !j.ended.Load() || try == maxKnocks {
+			return joined, err
+		}
+		// Another session between the same hosts may have taken the place of
+		// this one. Asking again uses nothing up.
+		select {
+		case <-time.After(time.Duration(try) * 100 * time.Millisecond):
+		case <-jctx.Done():
+			return nil, err
+		}
+	}
+}
+
+// maxKnocks is how often an invitation is shown to an inviter who hangs up.
+const maxKnocks = 5
+
+// knock shows an invitation once and waits for the answer.
+func (r *Replicator) knock(ctx context.Context, j *joining, addrs []string, run func(func(context.Context))) (*Joined, error) {
+	link := j.link
 	conn := io.Closer(nopCloser{})
 	if !r.knockAgain(j) {
-		c, err := r.cfg.Dial(jctx, link.Host, addrs)
+		c, err := r.cfg.Dial(ctx, link.Host, addrs)
 		if err != nil {
 			return nil, sennit.Hint(sennit.Errorf(sennit.Unreachable, "the inviter can't be reached: %w", err),
 				"ask them to start their node, then try again: an invitation is not used up by this")
@@ -275,7 +298,7 @@ func (r *Replicator) Join(ctx context.Context, text, name string, run func(func(
 			return nil, err
 		}
 		return &Joined{link.Space, link.Open}, nil
-	case <-jctx.Done():
+	case <-ctx.Done():
 		return nil, errors.Join(sennit.Errorf(sennit.Timeout, "the inviter doesn't answer"), conn.Close())
 	}
 }
@@ -294,6 +317,7 @@ func (j *joining) tell(err error) {
 
 // finish says that the session in which an invitation was used is over.
 func (j *joining) finish(err error) {
+	j.ended.Store(true)
 	j.tell(sennit.Errorf(sennit.Unreachable, "the inviter went away: %w", err))
 }
 

@@ -75,8 +75,23 @@ func (r *Replicator) serve(ctx context.Context, conn Conn, dialed bool, join *jo
 	})
 	defer sub.Close()
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return s.write(ctx, sub) })
-	g.Go(func() error { return s.read(ctx) })
+	read := make(chan struct{})
+	g.Go(func() error {
+		err := s.write(ctx, sub)
+		// What the peer said before it hung up, such as why, is still to be heard.
+		timer := time.NewTimer(lastWords)
+		defer timer.Stop()
+		select {
+		case <-read:
+		case <-timer.C:
+		case <-ctx.Done():
+		}
+		return err
+	})
+	g.Go(func() error {
+		defer close(read)
+		return s.read(ctx)
+	})
 	g.Go(func() error { // whatever ends the session ends both
 		<-ctx.Done()
 		s.mu.Lock()
