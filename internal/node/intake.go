@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"slices"
 	"sync"
 
 	"golang.org/x/sync/semaphore"
@@ -18,6 +19,10 @@ import (
 // intakeBytes bounds what one peer's runs may take while they wait to be
 // written; the session waits beyond.
 const intakeBytes = 2 << 20
+
+// maxEnds bounds the runs of one log that others may continue before they are
+// stored.
+const maxEnds = 4
 
 // maxDoubts bounds how often one peer may be wrong about a log's history.
 const maxDoubts = 1024
@@ -49,11 +54,10 @@ type Intake struct {
 }
 
 type intakeLog struct {
-	rec      wire.Log
-	key      keys.Admitted
-	peaks    commit.Peaks      // after the last run
-	furthest commit.Peaks      // after the run that went furthest
-	under    *access.Authority // rules that let its principal write
+	rec   wire.Log
+	key   keys.Admitted
+	ends  []commit.Peaks    // where runs led to, the last one first
+	under *access.Authority // rules that let its principal write
 }
 
 // checkedRun is a run that is genuine.
@@ -122,35 +126,13 @@ func (in *Intake) Run(ctx context.Context, run *wire.Run) error {
 		return err
 	}
 	if in.broken(run.Log) {
-		il.peaks, il.furthest = commit.Peaks{}, commit.Peaks{}
+		il.ends = nil
 	}
-	if il.peaks.Size != run.From {
-		if err := in.rewind(il, run); err != nil {
-			return err
-		}
-	}
-	checked := &checkedRun{rec: il.rec, id: run.Log, before: il.peaks, after: il.peaks.Clone()}
-	forged := false
-	verify := func(id sennit.Hash, sig *[64]byte) bool {
-		forged = !il.key.Verify(keys.DomainCommit, id[:], sig)
-		return !forged
-	}
-	var err error
-	checked.commits, err = commit.Check(run, il.rec, &checked.after, verify, func(at commit.Place, h sennit.Hash) {
-		checked.nodes = append(checked.nodes, treeNode{at, h})
-	})
-	if forged && run.From > 0 && in.doubts < maxDoubts {
-		// It may be of another branch of a forked log than the one that it was
-		// taken to continue. Then it can be proved from the log's beginning.
-		in.doubts++
-		return &Behind{Log: run.Log}
-	}
+	checked, err := in.check(il, run)
 	if err != nil {
 		return err
 	}
-	if il.peaks = checked.after; il.peaks.Size > il.furthest.Size {
-		il.furthest = il.peaks
-	}
+	il.reached(checked)
 	if in.OnGenuine != nil {
 		for _, c := range checked.commits {
 			in.OnGenuine(c.ID)
@@ -161,6 +143,93 @@ func (in *Intake) Run(ctx context.Context, run *wire.Run) error {
 		c.Each(func(_ uint32, op *wire.Op) { r.size += len(op.Bytes()) })
 	}
 	return in.push(ctx, r)
+}
+
+// check checks a run against the tree that it says it continues: that of an
+// earlier run, or of what is here of the log.
+func (in *Intake) check(il *intakeLog, run *wire.Run) (*checkedRun, error) {
+	if run.From == 0 {
+		checked, _, err := il.check(run, commit.Peaks{})
+		return checked, err
+	}
+	var forged error
+	for _, end := range il.ends {
+		if end.Size != run.From {
+			continue
+		}
+		checked, maybe, err := il.check(run, end)
+		if !maybe {
+			return checked, err
+		}
+		forged = err
+	}
+	v, err := in.n.st.View()
+	if err != nil {
+		return nil, err
+	}
+	defer v.Release()
+	behind := &Behind{Log: run.Log}
+	for i, l := range in.n.st.Branches(run.Log) {
+		size, err := v.Size(l.Num)
+		if err != nil {
+			return nil, err
+		}
+		if i == 0 {
+			behind.Size = size
+		}
+		if size < run.From {
+			continue
+		}
+		past, ok, err := v.Peaks(l.Num, run.From)
+		if err != nil {
+			return nil, err
+		}
+		if !ok {
+			continue
+		}
+		checked, maybe, err := il.check(run, past)
+		if !maybe {
+			return checked, err
+		}
+		forged = err
+	}
+	switch {
+	case forged == nil:
+		return nil, behind
+	case in.doubts == maxDoubts:
+		return nil, forged
+	}
+	// It may be of a branch of a forked log that isn't here. Then it can be
+	// proved from the log's beginning.
+	in.doubts++
+	return nil, &Behind{Log: run.Log}
+}
+
+// check checks a run. maybe says that it may be genuine nevertheless: its
+// signature is not for what follows from this past.
+func (il *intakeLog) check(run *wire.Run, past commit.Peaks) (checked *checkedRun, maybe bool, err error) {
+	checked = &checkedRun{rec: il.rec, id: run.Log, before: past, after: past.Clone()}
+	verify := func(id sennit.Hash, sig *[64]byte) bool {
+		maybe = !il.key.Verify(keys.DomainCommit, id[:], sig)
+		return !maybe
+	}
+	checked.commits, err = commit.Check(run, il.rec, &checked.after, verify, func(at commit.Place, h sennit.Hash) {
+		checked.nodes = append(checked.nodes, treeNode{at, h})
+	})
+	return checked, maybe, err
+}
+
+// reached remembers the tree that a run led to, for what continues it: it may
+// not be stored yet.
+func (il *intakeLog) reached(run *checkedRun) {
+	i := slices.IndexFunc(il.ends, func(end commit.Peaks) bool { return same(&end, &run.before) })
+	switch {
+	case i >= 0:
+		il.ends = slices.Delete(il.ends, i, i+1)
+	case len(il.ends) == maxEnds:
+		il.ends = il.ends[:maxEnds-1]
+	}
+	il.ends = slices.Insert(il.ends, 0, run.after)
 }
 
 // broken reports whether a run of a log was refused since it was last asked.
@@ -212,39 +281,6 @@ func mayWrite(a *access.Authority, l wire.Log) bool {
 		}
 	}
 	return false
-}
-
-// rewind loads the tree of what is here of a log, up to where a run starts.
-func (in *Intake) rewind(il *intakeLog, run *wire.Run) error {
-	switch run.From {
-	case 0:
-		il.peaks = commit.Peaks{}
-		return nil
-	case il.furthest.Size: // it may not be stored yet
-		il.peaks = il.furthest
-		return nil
-	}
-	v, err := in.n.st.View()
-	if err != nil {
-		return err
-	}
-	defer v.Release()
-	behind := &Behind{Log: run.Log}
-	if l := in.n.st.Log(run.Log); l != nil {
-		if behind.Size, err = v.Size(l.Num); err != nil {
-			return err
-		}
-		if behind.Size >= run.From {
-			peaks, ok, err := v.Peaks(l.Num, run.From)
-			if ok {
-				il.peaks = peaks
-			}
-			if ok || err != nil {
-				return err
-			}
-		}
-	}
-	return behind
 }
 
 // Evidence queues other principals' key events for a space.

@@ -159,7 +159,7 @@ func (m *merging) one(index uint32, op *wire.Op) (shows bool, err error) {
 		return true, m.tell(op, slot, op.Path)
 	}
 	// A deletion that comes late took only what is older.
-	m.late = m.late || slot == tree.Deep
+	m.late = m.late || slot == tree.Deep && len(covered.values) > 0
 	if m.dead += len(covered.values); m.dead <= maxDeaths {
 		for _, p := range covered.values {
 			if err := m.tell(op, tree.Del, p); err != nil {

@@ -37,6 +37,7 @@ type scene struct {
 	refs    reference
 	heads   []sennit.Hash // all authority commits, oldest first
 	watches []*watcher    // of each node
+	ties    bool          // clocks are few, and newer than what nodes write: most ops are the newest, and many equally
 	fetched map[sennit.Hash]*log
 	base    time.Time
 }
@@ -47,6 +48,7 @@ func newScene(t failer, tb testing.TB, c *choices) *scene {
 	id := newIdentity(tb, "owner")
 	s := &scene{t: t, choices: c, owner: id.person, space: id.Space(), spare: secret("spare"), fetched: map[sennit.Hash]*log{}, base: time.Now()}
 	s.refs.space = s.space
+	s.ties = s.coin()
 	for i, name := range []string{"owner", "left", "right"} {
 		s.nodes = append(s.nodes, boot(t, &machine{id: newIdentity(tb, name), fs: vfs.NewMem()}))
 		if i > 0 {
@@ -161,7 +163,14 @@ func (s *scene) write() {
 		l = newLog(s.space, principal, secret(who), wire.Data, byte(len(s.data)+1))
 		s.data = append(s.data, l)
 	}
-	clock := uint64(s.base.UnixMilli()+int64(s.between(-3, 3)))<<16 | uint64(s.between(0, 1))
+	base := s.base
+	if s.coin() {
+		base = time.Now()
+	}
+	clock := uint64(base.UnixMilli()+int64(oneOf(s, []int{-3, -2, 0, 1, 3, 3, 3})))<<16 | uint64(s.between(0, 1))
+	if s.ties {
+		clock = uint64(s.base.Add(node.MaxAhead-time.Minute).UnixMilli())<<16 | uint64(s.between(0, 2))
+	}
 	if s.between(0, 11) == 0 {
 		clock += uint64(20*time.Minute/time.Millisecond) << 16
 	}
@@ -473,6 +482,8 @@ func (s *scene) settle() {
 			w.compare(s.t, &s.refs)
 		}
 	}
+	i := s.between(0, len(s.nodes)-1)
+	s.nodes[i].whole(s.t, fmt.Sprint("node ", i))
 }
 
 // TestNodesConverge writes, forks, grants, removes devices, delivers in any
@@ -552,4 +563,93 @@ func inBubble(t *testing.T, f func(failer)) (err error) {
 		f(bubble{})
 	})
 	return err
+}
+
+// TestMergingInAnyOrder delivers many commits with few different clocks to one
+// node, in any order, many in one group commit, between writes of its own.
+func TestMergingInAnyOrder(t *testing.T) {
+	newIdentity(t, "owner")
+	rapid.Check(t, func(rt *rapid.T) {
+		c := newChoices(rapid.Uint64().Draw(rt, "seed"), rapid.IntRange(20, 400).Draw(rt, "choices"))
+		if err := inBubble(t, func(f failer) { mergeInAnyOrder(f, t, c) }); err != nil {
+			rt.Fatal(err)
+		}
+	})
+}
+
+func mergeInAnyOrder(t failer, tb testing.TB, c *choices) {
+	id := newIdentity(tb, "owner")
+	m := boot(t, &machine{id: id, fs: vfs.NewMem()})
+	defer m.stop()
+	s := &scene{t: t, choices: c, owner: id.person, space: id.Space()}
+	rules := m.own(t, s.space)[0]
+	s.heads = []sennit.Hash{rules.commits[0].ID}
+	l := newLog(s.space, s.space, secret("spare"), wire.Authority, 0)
+	s.authorize(l, eventOp(s.owner.add(secret("spare"))))
+	if err := m.deliver(l.rec, l.whole(t)); err != nil {
+		t.Fatalf("deliver rules: %v", err)
+	}
+	var logs []*log
+	for i := range s.between(1, 4) {
+		logs = append(logs, newLog(s.space, s.space, secret("spare"), wire.Data, byte(i)))
+	}
+	now := uint64(time.Now().UnixMilli()) << 16
+	intakes := []*node.Intake{m.Intake(), m.Intake()}
+	for len(c.list) > 0 {
+		l := oneOf(s, logs)
+		switch s.between(0, 5) {
+		case 0:
+			_, err := m.Bus(m.Owner()).Write(context.Background(), "me", []sennit.Change{{Kind: sennit.KindPut, Path: sennit.Path(oneOf(s, paths))}})
+			if err != nil {
+				t.Fatalf("write: %v", err)
+			}
+		case 1, 2:
+			var ops []wire.Op
+			for i := range s.between(1, 3) {
+				ops = append(ops, s.op(i))
+			}
+			l.write(t, now+uint64(s.between(0, 2)), s.heads[:1], ops...)
+		default:
+			if len(l.commits) == 0 {
+				continue
+			}
+			in := oneOf(s, intakes)
+			if err := in.Log(l.rec); err != nil {
+				t.Fatalf("log: %v", err)
+			}
+			first := s.between(1, len(l.commits))
+			from := 0
+			if s.coin() {
+				from = first - 1
+			}
+			var behind *node.Behind
+			if err := in.Run(context.Background(), l.run(t, from, first, s.between(first, len(l.commits)), all, allOps)); err != nil && !errors.As(err, &behind) {
+				t.Fatalf("run: %v", err)
+			}
+			if s.between(0, 3) == 0 {
+				synctest.Wait()
+			}
+		}
+	}
+	for _, in := range intakes {
+		if _, err := in.Wait(context.Background()); err != nil && sennit.CodeOf(err) != sennit.Conflict {
+			t.Fatalf("wait: %v", err)
+		}
+	}
+	r := &reference{space: s.space, latest: uint64(time.Now().Add(node.MaxAhead).UnixMilli())}
+	r.evidence = []access.Evidence{{Inception: s.owner.inception, Events: s.owner.events}}
+	for _, l := range append(logs, l) {
+		if len(l.commits) > 0 {
+			if err := m.deliver(l.rec, l.whole(t)); err != nil {
+				t.Fatalf("deliver: %v", err)
+			}
+			r.add(l)
+		}
+	}
+	for _, l := range m.own(t, s.space) {
+		r.add(l)
+	}
+	r.settle()
+	r.compare(t, "the node", m)
+	m.whole(t, "the node")
 }

@@ -77,6 +77,21 @@ type ownLog struct {
 // New opens the engine over a store. It writes the identity's space if the
 // store is new; Run must be called for anything else to be written.
 func New(c Config) (*Node, error) {
+	n, err := open(c)
+	if err == nil {
+		err = n.begin()
+	}
+	if err == nil {
+		err = n.genesis()
+	}
+	if err != nil {
+		return nil, err
+	}
+	return n, nil
+}
+
+// open makes an engine over a store as it is.
+func open(c Config) (*Node, error) {
 	if c.Store == nil || c.Identity == nil || c.Log == nil {
 		return nil, errors.New("node: Store, Identity and Log are required")
 	}
@@ -102,15 +117,17 @@ func New(c Config) (*Node, error) {
 			return nil, fmt.Errorf("load space %s: %w", id, err)
 		}
 	}
-	if err := n.begin(v); err != nil {
-		return nil, err
-	}
-	return n, n.genesis()
+	return n, nil
 }
 
 // begin decides whether own logs go on: after a clean stop they do, otherwise
 // new ones are begun, because the disk may hold less than was signed.
-func (n *Node) begin(v *store.View) error {
+func (n *Node) begin() error {
+	v, err := n.st.View()
+	if err != nil {
+		return err
+	}
+	defer v.Release()
 	clean, err := v.Local("clean")
 	if err != nil {
 		return err

@@ -2,9 +2,11 @@ package node_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -14,6 +16,7 @@ import (
 	"github.com/sennit/sennit/internal/keys"
 	"github.com/sennit/sennit/internal/node"
 	"github.com/sennit/sennit/internal/store"
+	"github.com/sennit/sennit/internal/wire"
 )
 
 // open starts a node on a file system and stops it when the test ends.
@@ -72,5 +75,77 @@ func TestPutIsReadBack(t *testing.T) {
 	d, err := bus.Digest(ctx, sennit.Addr{Root: "me"})
 	if err != nil || d.Ops != 100 {
 		t.Fatal(d, err)
+	}
+}
+
+// TestAWatchThatLostEventsDoesNotWaitForMore lets a watch fall so far behind
+// that the hub gives up on it. What it missed, be it changes or that a space is
+// followed now, must come without another event.
+func TestAWatchThatLostEventsDoesNotWaitForMore(t *testing.T) {
+	ids := []identity{newIdentity(t, "owner"), newIdentity(t, "left")}
+	for _, tail := range []bool{false, true} {
+		t.Run(fmt.Sprintf("tail=%v", tail), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { lag(t, ids, tail) })
+		})
+	}
+}
+
+func lag(t *testing.T, ids []identity, tail bool) {
+	m, friend := boot(t, &machine{id: ids[0], fs: vfs.NewMem()}), boot(t, &machine{id: ids[1], fs: vfs.NewMem()})
+	defer m.stop()
+	defer friend.stop()
+	w, err := m.Bus(m.Owner()).Watch(t.Context(), []sennit.Pattern{{Root: "me"}, {Root: sennit.Follows, Path: "*"}}, sennit.WatchOptions{Tail: tail})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	got := map[sennit.Path]string{}
+	take := func() {
+		t.Helper()
+		for {
+			soon, cancel := context.WithTimeout(t.Context(), time.Second)
+			updates, err := w.Next(soon)
+			cancel()
+			if errors.Is(err, context.DeadlineExceeded) {
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, u := range updates {
+				if u.Kind == sennit.Set {
+					got[u.Node.Path] = string(u.Node.Value.Data)
+				}
+			}
+		}
+	}
+	take()
+	for i := range 5 {
+		changes := make([]sennit.Change, sennit.MaxOps)
+		for j := range changes {
+			changes[j] = sennit.Change{Kind: sennit.KindPut, Path: sennit.Path(fmt.Sprintf("a/%d", j)), Value: sennit.Value{Data: fmt.Append(nil, i)}}
+		}
+		if _, err := m.Bus(m.Owner()).Write(t.Context(), "me", changes); err != nil {
+			t.Fatal(err)
+		}
+	}
+	space := friend.Self().Space
+	if err := m.SetFollow(t.Context(), node.Follow{Space: space}); err != nil {
+		t.Fatal(err)
+	}
+	take()
+	if len(got) != sennit.MaxOps || got["a/7"] != "4" {
+		t.Errorf("%d values are known, one of them %q", len(got), got["a/7"])
+	}
+	if _, err := friend.Allow(t.Context(), friend.Owner(), space, []wire.Grant{{Who: wire.Who{Subject: wire.SubjectAny}, May: sennit.Read}}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := friend.Bus(friend.Owner()).Write(t.Context(), "me", []sennit.Change{{Kind: sennit.KindPut, Path: "hello"}}); err != nil {
+		t.Fatal(err)
+	}
+	relay(t, friend, m, space, how{limit: 1 << 16})
+	take()
+	if _, ok := got["hello"]; !ok {
+		t.Error("that a space is followed was lost")
 	}
 }

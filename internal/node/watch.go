@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"errors"
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -106,10 +107,11 @@ func (b *view) Watch(_ context.Context, patterns []sennit.Pattern, o sennit.Watc
 			return nil, err
 		}
 	}
-	w.subscribe()
-	v, err := b.n.st.View()
+	v, err := w.join()
 	if err != nil {
-		w.sub.Close()
+		if w.sub != nil {
+			w.sub.Close()
+		}
 		return nil, err
 	}
 	w.view, w.at = v, v.N
@@ -145,33 +147,67 @@ func (w *watch) resolve(p sennit.Pattern) error {
 	}
 	_, rest, _ := strings.Cut(p.Path, "/")
 	w.spans = append(w.spans, sennit.Pattern{Path: rest, Exact: p.Exact})
+	return nil
+}
+
+// followed adds the patterns of spaces that are followed and weren't. It
+// reports whether there are any.
+func (w *watch) followed() (more bool, err error) {
+	if w.spans == nil {
+		return false, nil
+	}
 	follows, err := w.b.n.Follows()
 	if err != nil {
-		return err
+		return false, err
 	}
+	old := len(w.pats)
 	for _, f := range follows {
-		if sp := w.b.n.space(f.Space); sp != nil {
-			w.pats = append(w.pats, pattern{sp, sennit.Pattern{Root: f.Space.String(), Path: rest, Exact: p.Exact}})
+		sp := w.b.n.space(f.Space)
+		if sp == nil {
+			continue
+		}
+		for _, span := range w.spans {
+			span.Root = f.Space.String()
+			if p := (pattern{sp, span}); !slices.Contains(w.pats[:old], p) {
+				w.pats = append(w.pats, p)
+			}
 		}
 	}
-	return nil
+	return len(w.pats) > old, nil
+}
+
+// join subscribes to all patterns, and takes the view that goes with that: what
+// it doesn't have yet will be heard.
+func (w *watch) join() (*store.View, error) {
+	for more := true; more; {
+		w.subscribe()
+		var err error
+		if more, err = w.followed(); err != nil {
+			return nil, err
+		}
+	}
+	return w.b.n.st.View()
 }
 
 func (w *watch) subscribe() {
 	topics := make([]hub.Topic, 0, len(w.pats)+1)
+	var limited []*space
 	for _, p := range w.pats {
 		topics = append(topics, hub.Topic{Space: p.sp.id, Path: p.Path, Exact: p.Exact})
-		if _, ok := w.sights[p.sp]; !ok && !w.b.owns(p.sp) {
-			w.sights[p.sp] = w.b.n.sees(w.b.c, p.sp)
+		if !w.b.owns(p.sp) && !slices.Contains(limited, p.sp) {
+			limited = append(limited, p.sp)
+			topics = append(topics, hub.Topic{Path: authorityTopic + "/" + p.sp.id.String()})
 		}
-	}
-	for sp := range w.sights {
-		topics = append(topics, hub.Topic{Path: authorityTopic + "/" + sp.id.String()})
 	}
 	if w.spans != nil {
 		topics = append(topics, hub.Topic{Path: followsTopic})
 	}
 	sub := w.b.n.hub.Subscribe(topics, nil)
+	for _, sp := range limited { // now, since what changes from now on is heard
+		if _, ok := w.sights[sp]; !ok {
+			w.sights[sp] = w.b.n.sees(w.b.c, sp)
+		}
+	}
 	w.mu.Lock()
 	old := w.sub
 	w.sub = sub
@@ -211,6 +247,9 @@ func (w *watch) Next(ctx context.Context) ([]sennit.Update, error) {
 			out := w.out
 			w.out, w.size = nil, 0
 			return out, nil
+		}
+		if w.view != nil {
+			continue // events had it go on from the store
 		}
 		if err := w.sub.Wait(ctx); err != nil {
 			return nil, err
@@ -252,9 +291,7 @@ func (w *watch) fill() error {
 	}
 	err := w.events()
 	if errors.Is(err, errReset) {
-		if err = w.again(nil, nil); err == nil {
-			w.reset()
-		}
+		return w.again(true)
 	}
 	return err
 }
@@ -325,7 +362,7 @@ func (w *watch) tell(sp *space, u *sennit.Update, n uint64) error {
 func (w *watch) events() error {
 	events, lagged := w.sub.Take(nil, math.MaxInt)
 	if lagged {
-		return w.again(w.pats, nil)
+		return w.again(false)
 	}
 	for i := range events {
 		e := &events[i]
@@ -397,34 +434,31 @@ func (w *watch) note(topic sennit.Path) error {
 		}
 		return nil
 	}
-	if f, err := w.b.n.Local(followKey + id.String()); err != nil || f == nil {
-		return err // an unfollow: what was shown stays
+	if slices.ContainsFunc(w.pats, func(p pattern) bool { return p.sp == sp && p.Root == id.String() }) {
+		return nil // it was followed before, or isn't any more: what was shown stays
 	}
-	old := w.pats
-	var fresh []pattern
-	for _, p := range w.spans {
-		p.Root = id.String()
-		if f := (pattern{sp, p}); !slices.Contains(old, f) {
-			fresh = append(fresh, f)
-		}
-	}
-	if len(fresh) == 0 {
-		return nil
-	}
-	w.pats = append(slices.Clip(old), fresh...)
-	return w.again(old, fresh)
+	return w.again(false)
 }
 
-// again goes on from the store, after the hub lost events or the patterns
-// changed: what changed under old patterns, all that is under fresh ones.
-func (w *watch) again(old, fresh []pattern) error {
-	w.subscribe()
-	v, err := w.b.n.st.View()
+// again goes on from the store, after the hub lost events or a space is
+// followed: with what changed under the patterns that there were and all that
+// is under new ones, or from the beginning.
+func (w *watch) again(reset bool) error {
+	old, seen := w.pats, maps.Clone(w.sights)
+	v, err := w.join()
 	if err != nil {
 		return err
 	}
 	w.view, w.base, w.at = v, w.at, v.N
-	w.sources = append(w.changes(old, w.base), w.snapshot(fresh)...)
+	for sp, was := range seen {
+		w.sights[sp] = w.b.n.sees(w.b.c, sp)
+		reset = reset || !was.same(w.sights[sp])
+	}
+	if reset {
+		w.reset()
+	} else {
+		w.sources = append(w.changes(old, w.base), w.snapshot(w.pats[len(old):])...)
+	}
 	return nil
 }
 

@@ -581,6 +581,15 @@ func (r *reference) compare(t failer, name string, m *machine) {
 	}
 }
 
+// whole has a node look at all that it holds.
+func (m *machine) whole(t failer, name string) {
+	t.Helper()
+	found, err := m.Verify(context.Background(), func(uint64, uint64) {})
+	if err != nil || len(found) > 0 {
+		t.Fatalf("%s: verify: %q, %v", name, found, err)
+	}
+}
+
 // device is one of the owner's devices: it may read everything.
 func (r *reference) device() sennit.Device {
 	for _, e := range r.rules.Keys().Devices() {

@@ -161,24 +161,25 @@ func (v reads) Each(space uint32, paths []sennit.Path, f func(int, tree.Slot, Po
 	return nil
 }
 
-// SortPaths sorts paths in the order of their keys: depth first.
-func SortPaths(paths []sennit.Path) {
-	slices.SortFunc(paths, func(a, b sennit.Path) int {
-		for i := 0; i < len(a) && i < len(b); i++ {
-			x, y := a[i], b[i]
-			if x == y {
-				continue
-			}
-			if x == '/' {
-				x = 0
-			}
-			if y == '/' {
-				y = 0
-			}
-			return cmp.Compare(x, y)
+// SortPaths sorts paths in the order of their keys.
+func SortPaths(paths []sennit.Path) { slices.SortFunc(paths, ComparePaths) }
+
+// ComparePaths orders paths as their keys are: depth first, by component.
+func ComparePaths(a, b sennit.Path) int {
+	for i := 0; i < len(a) && i < len(b); i++ {
+		x, y := a[i], b[i]
+		if x == y {
+			continue
 		}
-		return cmp.Compare(len(a), len(b))
-	})
+		if x == '/' {
+			x = 0
+		}
+		if y == '/' {
+			y = 0
+		}
+		return cmp.Compare(x, y)
+	}
+	return cmp.Compare(len(a), len(b))
 }
 
 // Children lists the children of p whose names sort after a name: for each,

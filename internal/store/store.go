@@ -49,8 +49,8 @@ type Config struct {
 // Store is an open store. Its methods are safe for concurrent use; batches are
 // written by one goroutine at a time.
 type Store struct {
+	cfg   Config
 	db    *pebble.DB
-	lock  *pebble.Lock
 	cache *pebble.Cache
 	epoch uint64
 	fault atomic.Pointer[error]
@@ -78,20 +78,15 @@ func Open(c Config) (*Store, error) {
 	if c.FS == nil {
 		c.FS = vfs.Default
 	}
-	lock, err := lockDir(c)
-	if err != nil {
-		return nil, err
-	}
 	s := &Store{
-		lock:   lock,
+		cfg:    c,
 		cache:  pebble.NewCache(blockCache),
 		spaces: map[sennit.Space]uint32{},
 		byID:   map[sennit.Hash]*Log{},
 		forks:  map[sennit.Hash][]*Log{},
 	}
 	opts := &pebble.Options{
-		FS:                          c.FS,
-		Lock:                        lock,
+		FS:                          markedFS{c.FS},
 		Cache:                       s.cache,
 		MemTableSize:                memTable,
 		MemTableStopWritesThreshold: 4,
@@ -110,7 +105,7 @@ func Open(c Config) (*Store, error) {
 	db, err := pebble.Open(c.Dir, opts)
 	if err != nil {
 		s.cache.Unref()
-		return nil, errors.Join(openError(c.Dir, err), lock.Close())
+		return nil, openError(c, err)
 	}
 	s.db = db
 	if err := s.load(); err != nil {
@@ -119,29 +114,21 @@ func Open(c Config) (*Store, error) {
 	return s, nil
 }
 
-// lockDir makes sure that nobody else has the store open.
-func lockDir(c Config) (*pebble.Lock, error) {
-	if err := c.FS.MkdirAll(c.Dir, 0o700); err != nil {
-		return nil, openError(c.Dir, err)
-	}
-	lock, err := pebble.LockDirectory(c.Dir, c.FS)
+func openError(c Config, err error) error {
+	lock, held := pebble.LockDirectory(c.Dir, c.FS)
 	var file *fs.PathError
 	switch {
-	case errors.As(err, &file):
-		return nil, openError(c.Dir, err) // there is no file to lock
-	case err != nil:
-		return nil, sennit.Hint(sennit.Errorf(sennit.Conflict, "the store in %s is in use by another program: %w", c.Dir, err),
+	case held == nil:
+		err = errors.Join(err, lock.Close())
+	case !errors.As(held, &file): // there is a file, and it can't be locked
+		return sennit.Hint(sennit.Errorf(sennit.Conflict, "the store in %s is in use by another program", c.Dir),
 			"stop the node that runs there, or use another data directory")
 	}
-	return lock, nil
-}
-
-func openError(dir string, err error) error {
 	if pebble.IsCorruptionError(err) {
-		return sennit.Hint(sennit.Errorf(sennit.Internal, "the store in %s is damaged: %w", dir, err),
+		return sennit.Hint(sennit.Errorf(sennit.Internal, "the store in %s is damaged: %w", c.Dir, err),
 			"move the data directory away, restore it from a backup or a peer's copy, and keep the damaged one")
 	}
-	return sennit.Errorf(sennit.Internal, "open the store in %s: %w", dir, err)
+	return sennit.Errorf(sennit.Internal, "open the store in %s: %w", c.Dir, err)
 }
 
 // faults is Pebble's logger: it says nothing, and remembers the fatal error
@@ -264,7 +251,7 @@ func (s *Store) Close() error {
 	}
 	err := s.db.Close()
 	s.cache.Unref()
-	return errors.Join(err, s.lock.Close())
+	return err
 }
 
 // Epoch names this store's order of arrival.
@@ -357,4 +344,21 @@ func Exists(fs vfs.FS, dir string) bool {
 		}
 	}
 	return false
+}
+
+// scratchSuffix makes a store's directory that of its scratch store.
+const scratchSuffix = ".scratch"
+
+// Scratch makes an empty store beside this one, for work that needs another.
+// drop closes and removes it; what a crash leaves is removed by the next one.
+func (s *Store) Scratch() (scratch *Store, drop func() error, err error) {
+	c := s.cfg
+	c.Dir += scratchSuffix
+	if err := c.FS.RemoveAll(c.Dir); err != nil {
+		return nil, nil, sennit.Errorf(sennit.Internal, "make room for a scratch store: %w", err)
+	}
+	if scratch, err = Open(c); err != nil {
+		return nil, nil, err
+	}
+	return scratch, func() error { return errors.Join(scratch.Close(), c.FS.RemoveAll(c.Dir)) }, nil
 }

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 
@@ -86,4 +87,39 @@ func (t *Trie) Delete(k []byte) error { return t.b.Delete(t.at(k), nil) }
 func (t *Trie) DeleteRange(start, end []byte) error {
 	from := append([]byte(nil), t.at(start)...)
 	return t.b.DeleteRange(from, t.at(end), nil)
+}
+
+// Same reports whether two tries that are read hold the same nodes. They may
+// be of different stores.
+func (t *Trie) Same(u *Trie) (bool, error) {
+	a, err := t.nodes()
+	if err != nil {
+		return false, err
+	}
+	defer a.Close()
+	b, err := u.nodes()
+	if err != nil {
+		return false, err
+	}
+	defer b.Close()
+	same := true
+	for more, more2 := a.First(), b.First(); same && (more || more2); more, more2 = a.Next(), b.Next() {
+		same = more && more2 && bytes.Equal(a.Key()[trieKey:], b.Key()[trieKey:]) && bytes.Equal(a.Value(), b.Value())
+	}
+	if err := errors.Join(a.Error(), b.Error()); err != nil {
+		return false, readError(err)
+	}
+	return same, nil
+}
+
+// trieKey is the length of what comes before a node's own key.
+const trieKey = 9
+
+func (t *Trie) nodes() (*pebble.Iterator, error) {
+	from := bytes.Clone(t.at(nil))
+	it, err := t.r.r.NewIter(&pebble.IterOptions{LowerBound: from, UpperBound: after(from)})
+	if err != nil {
+		return nil, readError(err)
+	}
+	return it, nil
 }
