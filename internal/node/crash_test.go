@@ -209,8 +209,14 @@ func TestNothingIsLostInACrash(t *testing.T) {
 		t.Fatalf("only %d moments were looked at", len(crashes))
 	}
 	t.Logf("%d moments", len(crashes))
-	lost := 0
+	lost, every := 0, 1
+	if testing.Short() {
+		every = 8
+	}
 	for i, c := range crashes {
+		if i%every != 0 {
+			continue
+		}
 		if lost += c.check(t, i, id); lost > 3 {
 			t.Fatal("and so on")
 		}

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"maps"
 	"slices"
 
 	"github.com/sennit/sennit"
@@ -74,8 +75,27 @@ func (f *Feed) After(n uint64, limit int, skip func(commit sennit.Hash) bool) (*
 	return out, err
 }
 
-// Commits reads given commits of the space: for each log its seqs, ascending.
-func (f *Feed) Commits(logs map[uint32][]uint64, skip func(commit sennit.Hash) bool) (*Batch, error) {
+// Picks names some ops of some commits: by log and seq, their indices.
+type Picks map[uint32]map[uint64][]uint32
+
+// Add adds more of them.
+func (p Picks) Add(more Picks) {
+	for log, commits := range more {
+		if p[log] == nil {
+			p[log] = commits
+			continue
+		}
+		for seq, ops := range commits {
+			ops = append(p[log][seq], ops...)
+			slices.Sort(ops)
+			p[log][seq] = slices.Compact(ops)
+		}
+	}
+}
+
+// Ops reads some ops of the space, with proofs that stand for the rest of their
+// commits, up to about limit bytes. What it read it takes out of picks.
+func (f *Feed) Ops(picks Picks, limit int) (*Batch, error) {
 	v, err := f.n.st.View()
 	if err != nil {
 		return nil, err
@@ -83,19 +103,26 @@ func (f *Feed) Commits(logs map[uint32][]uint64, skip func(commit sennit.Hash) b
 	defer v.Release()
 	out := &Batch{}
 	b := runBuilder{f: f, v: v, out: out}
-	for log, seqs := range logs {
-		for _, seq := range seqs {
-			if err := b.add(log, seq, skip); err != nil {
+	for _, log := range slices.Sorted(maps.Keys(picks)) {
+		for _, seq := range slices.Sorted(maps.Keys(picks[log])) {
+			if b.bytes >= limit {
+				return out, b.flush()
+			}
+			b.only = picks[log][seq]
+			if err := b.add(log, seq, nil); err != nil {
 				return nil, err
 			}
+			delete(picks[log], seq)
 		}
+		delete(picks, log)
 	}
 	return out, b.flush()
 }
 
 // Authority reads all authority commits of the space but those that known
-// says the reader has. They are few, and never collected.
-func (f *Feed) Authority(known func(id sennit.Hash) bool) (*Batch, error) {
+// says the reader has, in runs of at most about limit bytes. They are few, and
+// never collected.
+func (f *Feed) Authority(limit int, known func(id sennit.Hash) bool) (*Batch, error) {
 	v, err := f.n.st.View()
 	if err != nil {
 		return nil, err
@@ -112,6 +139,12 @@ func (f *Feed) Authority(known func(id sennit.Hash) bool) (*Batch, error) {
 		if l := f.n.st.LogByNum(a.Log); l == nil || l.Rec.Class != wire.Authority {
 			return nil
 		}
+		if b.bytes >= limit && b.sig != nil {
+			if err := b.flush(); err != nil {
+				return err
+			}
+			b.bytes = 0
+		}
 		return b.add(a.Log, a.Seq, known)
 	})
 	if err == nil {
@@ -127,6 +160,7 @@ type runBuilder struct {
 	v     *store.View
 	out   *Batch
 	class wire.Class // Authority: only such; otherwise only data
+	only  []uint32   // ops of the next commit that are wanted, sorted; nil: all
 	bytes int
 
 	log  *store.Log
@@ -296,7 +330,12 @@ func (b *runBuilder) vouch() error {
 // parts is the ops of a commit that the reader may see, and what stands for
 // the others.
 func (b *runBuilder) parts(l *store.Log, c *commit.Commit) (parts []wire.Part, visible bool, err error) {
-	see := func(_ uint32, op *wire.Op) bool {
+	see := func(i uint32, op *wire.Op) bool {
+		if b.only != nil {
+			if _, wanted := slices.BinarySearch(b.only, i); !wanted {
+				return false
+			}
+		}
 		return b.f.may == nil || l.Rec.Class == wire.Authority || b.f.may(op.Path, deep(op))
 	}
 	seen := 0
@@ -315,9 +354,8 @@ func (b *runBuilder) parts(l *store.Log, c *commit.Commit) (parts []wire.Part, v
 	return parts, true, err
 }
 
-// Places tells which commits hold the live ops at some paths of a space: for
-// each log its seqs, ascending.
-func (n *Node) Places(id sennit.Space, paths []sennit.Path) (map[uint32][]uint64, error) {
+// Live tells the live ops at some paths of a space.
+func (n *Node) Live(id sennit.Space, paths []sennit.Path) (Picks, error) {
 	v, err := n.st.View()
 	if err != nil {
 		return nil, err
@@ -328,16 +366,21 @@ func (n *Node) Places(id sennit.Space, paths []sennit.Path) (map[uint32][]uint64
 		return nil, nil
 	}
 	store.SortPaths(paths)
-	logs := map[uint32][]uint64{}
+	picks := Picks{}
 	err = v.Each(num, paths, func(_ int, _ tree.Slot, pos store.Pos) error {
-		logs[pos.Log] = append(logs[pos.Log], pos.Seq)
+		if picks[pos.Log] == nil {
+			picks[pos.Log] = map[uint64][]uint32{}
+		}
+		picks[pos.Log][pos.Seq] = append(picks[pos.Log][pos.Seq], pos.Index)
 		return nil
 	})
-	for log, seqs := range logs {
-		slices.Sort(seqs)
-		logs[log] = slices.Compact(seqs)
+	for _, commits := range picks {
+		for seq, ops := range commits {
+			slices.Sort(ops)
+			commits[seq] = slices.Compact(ops)
+		}
 	}
-	return logs, err
+	return picks, err
 }
 
 // Logs tells the logs of a space and how many commits of each are here.

@@ -322,16 +322,12 @@ func (in *Intake) push(ctx context.Context, r *request) error {
 }
 
 // Mark calls then when everything that was queued before is durable or
-// refused. It is called on the committer's goroutine and must not block; if
-// the node stops, it may never be.
-func (in *Intake) Mark(ctx context.Context, then func()) error {
+// refused, or with why nothing can be stored. It is called on the committer's
+// goroutine and must not block.
+func (in *Intake) Mark(ctx context.Context, then func(err error)) error {
 	return in.n.enqueue(ctx, &request{
-		do: func(*store.Batch) error { return nil },
-		then: func(res result) {
-			if res.err == nil {
-				then()
-			}
-		},
+		do:   func(*store.Batch) error { return nil },
+		then: func(res result) { then(res.err) },
 	})
 }
 

@@ -130,7 +130,10 @@ func (m *merging) one(index uint32, op *wire.Op) (shows bool, err error) {
 	effect := tree.Newest(slot)
 	var covered covered
 	if !m.fresh {
-		at := tree.Stamp{Clock: m.c.Clock, Log: m.ls.ID, Seq: m.c.Seq, Index: index, Commit: m.c.ID}
+		at, err := t.stamp(pos) // as the others are made: one that is known must be recognised
+		if err != nil {
+			return false, err
+		}
 		now, cover, err := t.slots(sp, op.Path)
 		if err != nil {
 			return false, err

@@ -224,6 +224,7 @@ type machine struct {
 	*node.Node
 	id   identity
 	fs   vfs.FS
+	dir  string // of the store, "store" if empty
 	st   *store.Store
 	now  func() time.Time
 	full func() error
@@ -233,7 +234,7 @@ type machine struct {
 func boot(t failer, m *machine) *machine {
 	t.Helper()
 	var err error
-	if m.st, err = store.Open(store.Config{Dir: "store", FS: m.fs}); err != nil {
+	if m.st, err = store.Open(store.Config{Dir: cmp.Or(m.dir, "store"), FS: m.fs}); err != nil {
 		t.Fatalf("open the store: %v", err)
 	}
 	m.Node, err = node.New(node.Config{Store: m.st, Identity: m.id.Identity, Log: slog.New(slog.DiscardHandler), Now: m.now, Full: m.full})
@@ -268,7 +269,7 @@ func (m *machine) deliver(rec wire.Log, runs ...*wire.Run) error {
 
 // how says how a node is told what another one has.
 type how struct {
-	limit  int                    // bytes in a batch
+	limit  int                    // bytes in a batch, at least 1
 	filter node.Filter            // what the reader may see
 	skip   func(sennit.Hash) bool // what it has
 	known  bool                   // it says how much of each log it has
@@ -325,7 +326,7 @@ func relay(t failer, from, to *machine, space sennit.Space, how how) {
 		}
 	}
 	for range 3 { // commits may need evidence, evidence may need commits
-		b, err := from.Feed(space, nil).Authority(nil)
+		b, err := from.Feed(space, nil).Authority(how.limit, nil)
 		if err != nil {
 			t.Fatalf("feed authority: %v", err)
 		}
@@ -344,15 +345,17 @@ func relay(t failer, from, to *machine, space sennit.Space, how how) {
 			t.Fatalf("relay: it never ends")
 		}
 		if how.pushed != nil {
-			logs, err := from.Places(space, slices.Clone(how.pushed))
+			picks, err := from.Live(space, slices.Clone(how.pushed))
 			if err != nil {
-				t.Fatalf("places: %v", err)
+				t.Fatalf("live ops: %v", err)
 			}
-			b, err := f.Commits(logs, how.skip)
-			if err != nil {
-				t.Fatalf("feed some: %v", err)
+			for len(picks) > 0 {
+				b, err := f.Ops(picks, how.limit)
+				if err != nil {
+					t.Fatalf("feed some: %v", err)
+				}
+				take(b)
 			}
-			take(b)
 			if !again {
 				return
 			}

@@ -31,7 +31,8 @@ type channel struct {
 	driving bool // this side begins comparisons
 	deaf    bool // this node doesn't follow the space: it gives and takes nothing; guarded by s.mu
 
-	// Of the writer.
+	// Of the writer, but that others may replace the feed; guarded by s.mu. The
+	// feed's Known is the writer's alone.
 	feed *node.Feed
 	sub  *hub.Sub[*sennit.Update]
 
@@ -40,15 +41,18 @@ type channel struct {
 	theirs *wire.Open // last received
 	rounds int        // of authority exchange without agreement
 
-	pumping bool                // the peer gets what arrives
-	at      uint64              // up to which it was sent
-	caught  bool                // and that was all
-	told    uint64              // up to which it was told that it got everything
-	toldAt  time.Time           // when
-	poked   bool                // something may have arrived that no event tells: authority
-	behind  int                 // messages with ops that aren't acknowledged
-	acked   uint64              // up to which they are
-	push    map[uint32][]uint64 // commits that a comparison found missing there
+	pumping bool       // the peer gets what arrives
+	at      uint64     // up to which it was sent
+	caught  bool       // and that was all
+	told    uint64     // up to which it was told that it got everything
+	toldAt  time.Time  // when
+	poked   bool       // something may have arrived that no event tells: authority
+	behind  int        // messages with ops that aren't acknowledged
+	acked   uint64     // up to which they are
+	push    node.Picks // ops that a comparison found missing there
+
+	needs map[sennit.Hash]uint64 // what the peer says it has of logs, for the feed; at most wire.MaxFrameLogs
+	owed  int                    // messages with ops that this side did not acknowledge
 
 	wants []wire.WantItem // what to ask for, after what is pushed
 
@@ -69,7 +73,7 @@ func newChannel(s *session, space sennit.Space) *channel {
 	self, host := s.r.cfg.Self, s.conn.Host()
 	return &channel{
 		s: s, space: space, driving: bytes.Compare(self[:], host[:]) < 0,
-		seen: map[sennit.Hash]bool{}, push: map[uint32][]uint64{},
+		seen: map[sennit.Hash]bool{}, push: node.Picks{},
 	}
 }
 
@@ -212,13 +216,15 @@ func (c *channel) renew() error {
 		return nil
 	}
 	// Both sides agreed: the peer lacks what is new here, and won't ask for it.
-	f, err := c.lacking(theirs)
+	frames, err := c.lacking(theirs)
 	if err != nil {
 		return err
 	}
 	c.s.mu.Lock()
 	defer c.s.mu.Unlock()
-	c.s.post(f)
+	for _, f := range frames {
+		c.s.post(f)
+	}
 	return nil
 }
 
@@ -271,12 +277,14 @@ func (c *channel) opened(_ context.Context, o *wire.Open) error {
 	rounds := c.rounds
 	s.mu.Unlock()
 	if !agree && rounds <= maxRounds {
-		f, err := c.lacking(o)
-		if err == nil {
-			err = s.send(f)
-		}
+		frames, err := c.lacking(o)
 		if err != nil {
 			return err
+		}
+		for _, f := range frames {
+			if err := s.send(f); err != nil {
+				return err
+			}
 		}
 	}
 	if err := c.startPump(o, first); err != nil {
@@ -285,10 +293,12 @@ func (c *channel) opened(_ context.Context, o *wire.Open) error {
 	if agree && mine.Digest == o.Digest && slices.Equal(mine.Scope, o.Scope) {
 		s.mu.Lock()
 		c.equal(o.At.N)
-		if c.driving { // the peer may have said what it holds before it agreed
-			s.post(&wire.Compare{Tag: c.tag, Authority: print8(o.Authority), At: mine.At.N})
-		}
 		s.mu.Unlock()
+		if c.driving { // the peer may have said what it holds before it agreed
+			if err := s.send(&wire.Compare{Tag: c.tag, Authority: print8(o.Authority), At: mine.At.N}); err != nil {
+				return err
+			}
+		}
 	}
 	s.wake()
 	return nil
@@ -332,25 +342,52 @@ func (c *channel) startPump(o *wire.Open, first bool) error {
 	return nil
 }
 
-// lacking is the authority commits and evidence that the peer lacks.
-func (c *channel) lacking(o *wire.Open) (*wire.AuthorityFrame, error) {
+// lacking is the authority commits and evidence that the peer lacks, in as many
+// messages as it takes. A commit comes after those that it names. Evidence comes
+// last, with what it is evidence for; a commit that needs it to be accepted is
+// sent again, since the peer says that it lacks it.
+func (c *channel) lacking(o *wire.Open) (frames []wire.Frame, err error) {
 	s := c.s
 	has, err := s.n.Ancestry(c.space, o.Heads)
 	if err != nil {
 		return nil, err
 	}
-	batch, err := s.n.Feed(c.space, nil).Authority(func(id sennit.Hash) bool { return has[id] })
+	batch, err := s.n.Feed(c.space, nil).Authority(frameBytes, func(id sennit.Hash) bool { return has[id] })
 	if err != nil {
 		return nil, err
 	}
-	f := &wire.AuthorityFrame{Tag: c.tag, Batch: wire.Batch{Logs: batch.Logs, Runs: batch.Runs}}
-	if a := s.n.Authority(c.space); a != nil {
-		for _, e := range a.Evidence() {
-			f.Evidence = append(f.Evidence, &wire.Evidence{Inception: e.Inception, Events: e.Events})
+	logs := map[sennit.Hash]wire.Log{}
+	for _, l := range batch.Logs {
+		logs[l.ID()] = l
+	}
+	f, size := &wire.AuthorityFrame{Tag: c.tag}, 0
+	room := func(n int) {
+		if size += n; size > n && (size > 2*frameBytes || len(f.Runs)+len(f.Evidence) == maxRunsSent) {
+			frames = append(frames, f)
+			f, size = &wire.AuthorityFrame{Tag: c.tag}, n
 		}
 	}
-	return f, nil
+	for _, run := range batch.Runs {
+		room(len(run.Append(nil)))
+		if l, ok := logs[run.Log]; ok {
+			f.Logs = append(f.Logs, l)
+			delete(logs, run.Log)
+		}
+		f.Runs = append(f.Runs, run)
+	}
+	if a := s.n.Authority(c.space); a != nil {
+		for _, e := range a.Evidence() {
+			e := &wire.Evidence{Inception: e.Inception, Events: e.Events}
+			room(len(e.Append(nil)))
+			f.Evidence = append(f.Evidence, e)
+		}
+	}
+	return append(frames, f), nil
 }
+
+// maxRunsSent bounds the runs and evidence of one message: half of what is
+// taken, so that no other limit of theirs is met first.
+const maxRunsSent = wire.MaxFrameRuns / 2
 
 // authority takes authority commits and evidence, and says what came of it.
 func (c *channel) authority(ctx context.Context, f *wire.AuthorityFrame) error {
@@ -391,6 +428,9 @@ func (c *channel) authority(ctx context.Context, f *wire.AuthorityFrame) error {
 
 // ops takes data commits.
 func (c *channel) ops(ctx context.Context, f *wire.Ops) error {
+	if err := c.owe(); err != nil {
+		return err
+	}
 	if c.shut() {
 		return c.s.send(&wire.Ack{Tag: c.tag})
 	}
@@ -418,15 +458,32 @@ func (c *channel) ops(ctx context.Context, f *wire.Ops) error {
 			return err
 		}
 	}
-	return in.Mark(ctx, func() {
+	return in.Mark(ctx, func(err error) {
+		if err != nil {
+			c.s.fail(err) // what can't be acknowledged would hold the session up for ever
+			return
+		}
 		c.s.mu.Lock()
 		defer c.s.mu.Unlock()
 		if f.Up > c.up && !c.holes {
 			c.up = f.Up
 		}
-		c.done = c.done || f.Caught
+		if c.done = c.done || f.Caught; len(f.Runs) > 0 {
+			c.mended()
+		}
 		c.s.post(&wire.Ack{Tag: c.tag, N: f.Up})
 	})
+}
+
+// owe notes that a message is to be acknowledged. Who sends more of them than
+// may wait for that fills queues.
+func (c *channel) owe() error {
+	c.s.mu.Lock()
+	defer c.s.mu.Unlock()
+	if c.owed++; c.owed > unacked {
+		return sennit.Errorf(sennit.BadInput, "more than %d messages with ops that were not acknowledged", unacked)
+	}
+	return nil
 }
 
 // shut reports whether this node takes nothing of the space. What is not taken
@@ -450,7 +507,12 @@ func (c *channel) refused() {
 func (c *channel) need(f *wire.Need) {
 	c.s.mu.Lock()
 	defer c.s.mu.Unlock()
-	c.feed.Known[f.Log] = f.Size
+	if c.needs == nil {
+		c.needs = map[sennit.Hash]uint64{}
+	}
+	if len(c.needs) < wire.MaxFrameLogs {
+		c.needs[f.Log] = f.Size
+	}
 	c.synced, c.next = false, time.Now().Add(time.Second)
 	c.s.wake()
 }
@@ -461,6 +523,7 @@ func (c *channel) ack(f *wire.Ack) {
 	c.behind = max(c.behind-1, 0)
 	c.acked = max(c.acked, min(f.N, c.at))
 	c.settle()
+	c.mended()
 	c.s.wake()
 }
 
@@ -483,22 +546,27 @@ func (c *channel) pump(put func(wire.Frame) error) (bool, error) {
 	}
 	push, at, caught := c.push, c.at, c.caught && !c.poked
 	c.poked = c.poked && len(c.push) > 0
-	c.push = map[uint32][]uint64{}
+	c.push = node.Picks{}
 	var wants []wire.WantItem
 	if len(push) == 0 {
 		wants, c.wants = c.wants, nil
 	}
-	feed, overdue := c.feed, c.untold()
+	feed, needs, overdue := c.feed, c.needs, c.untold()
+	c.needs = nil
 	s.mu.Unlock()
+	if err := c.correct(feed, needs); err != nil {
+		return false, err
+	}
 
 	f := &wire.Ops{Tag: c.tag}
 	if len(push) > 0 {
-		batch, err := feed.Commits(push, nil)
+		batch, err := feed.Ops(push, frameBytes)
 		if err != nil {
 			return false, err
 		}
 		f.Batch = wire.Batch{Logs: batch.Logs, Runs: batch.Runs}
 		s.mu.Lock()
+		c.push.Add(push) // what is left
 		c.behind++
 		s.mu.Unlock()
 		return true, c.put(put, f)
@@ -534,6 +602,23 @@ func (c *channel) pump(put func(wire.Frame) error) (bool, error) {
 		return !f.Caught, nil
 	}
 	return true, c.put(put, f)
+}
+
+// correct notes what the peer has of logs, if they are logs of this space.
+func (c *channel) correct(feed *node.Feed, needs map[sennit.Hash]uint64) error {
+	if len(needs) == 0 {
+		return nil
+	}
+	sizes, err := c.s.n.Logs(c.space)
+	if err != nil {
+		return err
+	}
+	for log, size := range needs {
+		if have, ok := sizes[log]; ok {
+			feed.Known[log] = min(size, have)
+		}
+	}
+	return nil
 }
 
 // tellEvery is how often the peer is told how far this store got when there is

@@ -31,10 +31,10 @@ func print5(h sennit.Hash) [5]byte { return [5]byte(h[:5]) }
 func (c *channel) drive(put func(wire.Frame) error) (bool, error) {
 	s, now := c.s, time.Now()
 	s.mu.Lock()
-	if now.Sub(c.comparing) > deadAfter {
+	if now.Sub(c.comparing) >= deadAfter {
 		c.comparing = time.Time{} // it got lost
 	}
-	due := c.driving && !c.deaf && c.theirs != nil && c.caught && c.behind == 0 && c.done && c.comparing.IsZero() && !now.Before(c.next)
+	due := c.ready() && !now.Before(c.next)
 	theirs, mine, synced := c.theirs, c.mine, c.synced
 	s.mu.Unlock()
 	a := s.n.Authority(c.space)
@@ -72,6 +72,12 @@ func (c *channel) drive(put func(wire.Frame) error) (bool, error) {
 		return true, put(&wire.Compare{Tag: c.tag, Authority: print8(a.Digest()), At: t.N})
 	}
 	return true, put(&wire.Compare{Tag: c.tag, Authority: print8(a.Digest()), At: t.N, Items: w.items})
+}
+
+// ready reports whether this side may begin a comparison: both have sent what
+// they had, and none is under way; s.mu is held.
+func (c *channel) ready() bool {
+	return c.s.n.Authority(c.space) != nil && c.driving && !c.deaf && c.theirs != nil && c.caught && c.behind == 0 && c.done && c.comparing.IsZero()
 }
 
 // both is the prefixes that lie in both of two scopes.
@@ -150,7 +156,9 @@ func (c *channel) compare(f *wire.Compare) error {
 	}
 	s.mu.Lock()
 	c.differs = c.differs || len(w.items)+len(w.wants)+len(w.push) > 0
-	c.wants = append(c.wants, w.wants...)
+	if len(c.wants) < maxAnswers { // the next comparison finds the rest
+		c.wants = append(c.wants, w.wants...)
+	}
 	s.mu.Unlock()
 	if err := c.give(w.push); err != nil {
 		return err
@@ -181,23 +189,27 @@ func (c *channel) compared(at uint64) {
 		return
 	}
 	c.synced = false
-	c.next = time.Now().Add(min(compareEvery, 50*time.Millisecond<<min(c.again, 12)))
+	c.next = time.Now().Add(min(compareEvery, time.Second<<min(c.again, 8)))
 	c.again++
+}
+
+// mended notes that ops arrived, here or there: what a comparison found may be
+// mended, and the next need not be waited for; s.mu is held.
+func (c *channel) mended() {
+	if soon := time.Now().Add(50 * time.Millisecond << min(c.again, 12)); !c.synced && soon.Before(c.next) {
+		c.next = soon
+	}
 }
 
 // give sends the live ops at some paths.
 func (c *channel) give(paths []sennit.Path) error {
-	logs, err := c.s.n.Places(c.space, paths)
+	picks, err := c.s.n.Live(c.space, paths)
 	if err != nil {
 		return err
 	}
 	c.s.mu.Lock()
 	defer c.s.mu.Unlock()
-	for log, seqs := range logs {
-		all := append(c.push[log], seqs...)
-		slices.Sort(all)
-		c.push[log] = slices.Compact(all)
-	}
+	c.push.Add(picks)
 	c.s.wake()
 	return nil
 }

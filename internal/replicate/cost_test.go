@@ -4,10 +4,15 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/sennit/sennit"
+
+	"github.com/sennit/sennit/internal/replicate"
+	"github.com/sennit/sennit/internal/wire"
 )
 
 // fill writes n values of 100 to 250 bytes in commits of the given size.
@@ -45,6 +50,49 @@ func (n *net) quiet() {
 // restart stops a peer and starts it on the same store.
 func (p *peer) restart() { p.stop(); p.start() }
 
+// acked reports whether the peer has confirmed all that there is of a space:
+// checked, and durable there.
+func (p *peer) acked(space sennit.Space) bool {
+	last, err := p.n.LastArrival(space)
+	for _, other := range p.r.Peers() {
+		for _, sp := range other.Spaces {
+			if err == nil && sp.Space == space && sp.Acked >= last {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// firstSync brings count values of 100 to 250 bytes, which the space's owner
+// wrote a thousand at a time, to an empty peer. It tells how long it took until
+// all of them were there, checked and durable, and until both knew that they
+// hold the same.
+func firstSync(t testing.TB, count int) (there, equal time.Duration, values int, sent int64) {
+	n := newNet()
+	a, b := n.peer(t, "a"), n.peer(t, "b")
+	values = a.fill(count, 1000)
+	space := a.n.Self().Space
+	if _, err := a.bus().Digest(context.Background(), sennit.Addr{Root: "me"}); err != nil {
+		t.Fatal(err)
+	}
+	link := a.invite()
+	before, begun := n.bytes.Load(), time.Now()
+	joined := make(chan error, 1)
+	go func() { joined <- b.join(link) }()
+	for ; !a.acked(space); time.Sleep(time.Millisecond) {
+		if time.Since(begun) > time.Minute {
+			t.Fatal("the values don't arrive")
+		}
+	}
+	there = time.Since(begun)
+	if err := <-joined; err != nil {
+		t.Fatal(err)
+	}
+	same(t, space, a, b)
+	return there, time.Since(begun), values, n.bytes.Load() - before
+}
+
 // TestFirstSyncCarriesLittleBesideTheValues: 100,000 values of 100 to 250
 // bytes reach an empty peer in at most 26 MB.
 func TestFirstSyncCarriesLittleBesideTheValues(t *testing.T) {
@@ -52,20 +100,111 @@ func TestFirstSyncCarriesLittleBesideTheValues(t *testing.T) {
 	if testing.Short() {
 		count = 10_000
 	}
-	n := newNet()
-	a, b := n.peer(t, "a"), n.peer(t, "b")
-	values := a.fill(count, 1000)
-	before := n.bytes.Load()
-	begun := time.Now()
-	if err := b.join(a.invite()); err != nil {
-		t.Fatal(err)
-	}
-	same(t, a.n.Self().Space, a, b)
-	took, bytes := time.Since(begun), n.bytes.Load()-before
-	t.Logf("%d values of %d bytes: %d bytes sent, %v", count, values, bytes, took)
-	if per := float64(bytes) / float64(count); per > 260 {
+	there, equal, values, sent := firstSync(t, count)
+	t.Logf("%d values of %d bytes: %d bytes sent; there after %v, equal after %v", count, values, sent, there, equal)
+	if per := float64(sent) / float64(count); per > 260 {
 		t.Errorf("%.0f bytes a value; at most 260 are wanted", per)
 	}
+}
+
+// BenchmarkFirstSync is the time until 100,000 values of 100 to 250 bytes are
+// at an empty peer, over connections and disks of memory.
+func BenchmarkFirstSync(b *testing.B) {
+	var there, equal time.Duration
+	for b.Loop() {
+		x, y, _, _ := firstSync(b, 100_000)
+		there, equal = there+x, equal+y
+	}
+	b.ReportMetric(there.Seconds()/float64(b.N), "s-there")
+	b.ReportMetric(equal.Seconds()/float64(b.N), "s-equal")
+}
+
+// said is one message on its way.
+type said struct {
+	from  replicate.Host
+	kind  string
+	tag   wire.Tag
+	bytes int
+	items int // of a comparison
+}
+
+// ledger notes what is said from now on. Its result tells what was.
+func (n *net) ledger() func() []said {
+	var mu sync.Mutex
+	var all []said
+	n.tap.Store(new(func(from, _ replicate.Host, msg []byte) [][]byte {
+		s := said{from: from, bytes: len(msg)}
+		if _, f, err := wire.DecodeFrame(msg); err == nil {
+			s.kind, s.tag = strings.TrimPrefix(fmt.Sprintf("%T", f), "*wire."), tagOf(f)
+			if f, ok := f.(*wire.Compare); ok {
+				s.items = len(f.Items)
+			}
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		all = append(all, s)
+		return [][]byte{msg}
+	}))
+	return func() []said {
+		n.tap.Store(nil)
+		mu.Lock()
+		defer mu.Unlock()
+		return all
+	}
+}
+
+// tagOf is the space that a message is about, zero if it is about none.
+func tagOf(f wire.Frame) wire.Tag {
+	switch f := f.(type) {
+	case *wire.Open:
+		return f.Tag
+	case *wire.AuthorityFrame:
+		return f.Tag
+	case *wire.Ops:
+		return f.Tag
+	case *wire.Ack:
+		return f.Tag
+	case *wire.Compare:
+		return f.Tag
+	case *wire.Want:
+		return f.Tag
+	case *wire.Need:
+		return f.Tag
+	}
+	return wire.Tag{}
+}
+
+// about is what was said about the space of which most was said: the bytes
+// beside ops, and the round trips until a comparison had found what differs. The
+// sides may compare once more, when that is mended, to see that they are equal.
+func about(all []said) (bytes, trips int, kinds []string) {
+	sum := map[wire.Tag]int{}
+	most := wire.Tag{}
+	for _, s := range all {
+		if s.tag == (wire.Tag{}) {
+			continue
+		}
+		if sum[s.tag] += s.bytes; sum[s.tag] > sum[most] {
+			most = s.tag
+		}
+	}
+	var last replicate.Host
+	turns, found := 0, false
+	for _, s := range all {
+		if s.tag != most {
+			continue
+		}
+		kinds = append(kinds, fmt.Sprintf("%s %d", s.kind, s.bytes))
+		if s.kind != "Ops" {
+			bytes += s.bytes
+		}
+		if s.kind == "Compare" && s.from != last && !found {
+			last = s.from
+			turns++
+		}
+		found = found || s.kind == "Compare" && s.items == 0
+	}
+	return bytes, turns / 2, kinds
 }
 
 // TestEqualPeersSayLittle: two nodes that hold the same find that out with
@@ -80,11 +219,15 @@ func TestEqualPeersSayLittle(t *testing.T) {
 	same(t, a.n.Self().Space, a, b)
 	n.quiet()
 	b.stop()
-	bytes, turns := n.bytes.Load(), n.turns.Load()
+	stop := n.ledger()
 	b.start()
 	same(t, a.n.Self().Space, a, b)
 	n.quiet()
-	t.Logf("%d bytes in %d messages, for two spaces", n.bytes.Load()-bytes, n.turns.Load()-turns)
+	bytes, trips, kinds := about(stop())
+	t.Logf("%d bytes, %d round trips of comparing: %v", bytes, trips, kinds)
+	if bytes >= 1024 || trips > 0 {
+		t.Errorf("equal peers say %d bytes in %d round trips of comparing", bytes, trips)
+	}
 }
 
 // TestScatteredChangesCostLittle: ten changed values among 100,000 cost at
@@ -110,10 +253,34 @@ func TestScatteredChangesCostLittle(t *testing.T) {
 	if err := b.forget(a); err != nil {
 		t.Fatal(err)
 	}
-	bytes, turns := n.bytes.Load(), n.turns.Load()
+	stop := n.ledger()
 	b.start()
 	same(t, a.n.Self().Space, a, b)
-	t.Logf("%d bytes in %d messages", n.bytes.Load()-bytes, n.turns.Load()-turns)
 	n.quiet()
-	t.Logf("%d bytes in %d messages until all is quiet", n.bytes.Load()-bytes, n.turns.Load()-turns)
+	bytes, trips, kinds := about(stop())
+	t.Logf("%d bytes beside the ops, %d round trips of comparing: %v", bytes, trips, kinds)
+	if bytes > 4096 || trips > 2 {
+		t.Errorf("ten scattered changes cost %d bytes beside the ops and %d round trips", bytes, trips)
+	}
+}
+
+// TestMoreAuthorityThanFitsIntoAMessage: a space's rules and keys are bounded by
+// nothing but what its owner writes.
+func TestMoreAuthorityThanFitsIntoAMessage(t *testing.T) {
+	n := newNet()
+	a, b := n.peer(t, "a"), n.peer(t, "b")
+	for i := range 30 {
+		grants := make([]wire.Grant, 450)
+		for j := range grants {
+			grants[j] = wire.Grant{Who: wire.Who{Subject: wire.SubjectAny}, May: sennit.Read, Prefix: sennit.Path(fmt.Sprintf("%d/%d/%s", i, j, strings.Repeat("x", 200)))}
+		}
+		if _, err := a.n.Allow(context.Background(), a.n.Owner(), a.n.Self().Space, grants); err != nil {
+			t.Fatal(err)
+		}
+	}
+	a.put("hello", "world") // counts only where all of them are
+	if err := b.join(a.invite()); err != nil {
+		t.Fatal(err)
+	}
+	same(t, a.n.Self().Space, a, b)
 }

@@ -212,7 +212,7 @@ func (p *peer) join(link string) error {
 }
 
 // same waits until peers are in step about a space, and wants equal digests.
-func same(t *testing.T, space sennit.Space, peers ...*peer) {
+func same(t testing.TB, space sennit.Space, peers ...*peer) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()

@@ -39,6 +39,7 @@ type session struct {
 	nonce  [16]byte
 	in     *node.Intake // of the reader
 	kick   chan struct{}
+	broken chan error // has room for one: why the session can't go on
 
 	mu        sync.Mutex // guards what follows
 	drained   *sync.Cond // the outbox has room again
@@ -58,7 +59,7 @@ type session struct {
 func (r *Replicator) serve(ctx context.Context, conn Conn, dialed bool, join *joining) error {
 	s := &session{dialed: dialed,
 		r: r, n: r.n, conn: conn, since: r.cfg.Now(), heard: time.Now(), in: r.n.Intake(), join: join,
-		kick: make(chan struct{}, 1), interests: map[[8]byte]bool{}, channels: map[wire.Tag]*channel{},
+		kick: make(chan struct{}, 1), broken: make(chan error, 1), interests: map[[8]byte]bool{}, channels: map[wire.Tag]*channel{},
 	}
 	s.drained = sync.NewCond(&s.mu)
 	s.in.OnDone = s.refused
@@ -93,12 +94,16 @@ func (r *Replicator) serve(ctx context.Context, conn Conn, dialed bool, join *jo
 		return s.read(ctx)
 	})
 	g.Go(func() error { // whatever ends the session ends both
-		<-ctx.Done()
+		var err error
+		select {
+		case <-ctx.Done():
+		case err = <-s.broken:
+		}
 		s.mu.Lock()
-		s.err = cmp.Or(s.err, ctx.Err())
+		s.err = cmp.Or(s.err, err, ctx.Err())
 		s.drained.Broadcast()
 		s.mu.Unlock()
-		return conn.Close()
+		return errorsJoin(err, conn.Close())
 	})
 	err := g.Wait()
 	if j := s.joined(); j != nil {
@@ -187,6 +192,14 @@ func (s *session) peer() Peer {
 	return p
 }
 
+// fail ends the session from a callback, which must not wait.
+func (s *session) fail(err error) {
+	select {
+	case s.broken <- err:
+	default: // it ends already
+	}
+}
+
 func (s *session) wake() {
 	select {
 	case s.kick <- struct{}{}:
@@ -270,6 +283,12 @@ func (s *session) handle(ctx context.Context, f wire.Frame) error {
 		e := s.n.Evidence()
 		return s.send(&wire.EvidenceFrame{Evidence: wire.Evidence{Inception: e.Inception, Events: e.Events}})
 	case *wire.EvidenceFrame:
+		s.mu.Lock()
+		wanted := s.asked && s.who.Space.IsZero() // checking costs many signatures
+		s.mu.Unlock()
+		if !wanted {
+			return nil
+		}
 		return s.identify(&f.Evidence)
 	case *wire.RedeemFrame:
 		return s.redeem(ctx, f)

@@ -85,8 +85,15 @@ func (s *session) turn(put func(wire.Frame) error, sub *hub.Sub[*sennit.Update],
 		if err := put(f); err != nil {
 			return true, err
 		}
-		if p, ok := f.(*wire.Problem); ok {
-			return true, sennit.Errorf(p.Code, "refused the peer: %s", p.Message)
+		switch f := f.(type) {
+		case *wire.Problem:
+			return true, sennit.Errorf(f.Code, "refused the peer: %s", f.Message)
+		case *wire.Ack:
+			if c := s.channel(f.Tag); c != nil {
+				s.mu.Lock()
+				c.owed--
+				s.mu.Unlock()
+			}
 		}
 	}
 	if recheck {
@@ -137,11 +144,15 @@ func (s *session) due() time.Duration {
 	wait := time.Hour
 	for _, c := range s.open() {
 		s.mu.Lock()
-		if c.at > c.told {
+		// Only for what can be done then: a peer that doesn't answer is nothing to wake up for.
+		if c.pumping && c.behind < unacked && c.at > c.told {
 			wait = min(wait, time.Until(c.toldAt.Add(tellEvery)))
 		}
-		if c.driving && !c.next.IsZero() {
+		if c.ready() {
 			wait = min(wait, time.Until(c.next))
+		}
+		if !c.comparing.IsZero() {
+			wait = min(wait, time.Until(c.comparing.Add(deadAfter)))
 		}
 		s.mu.Unlock()
 	}

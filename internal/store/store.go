@@ -20,6 +20,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
@@ -38,6 +39,12 @@ const (
 	memTable   = 4 << 20  // bytes of one memtable: recycled WALs would otherwise keep tens of MB
 	blockCache = 16 << 20 // bytes of cached blocks
 	openFiles  = 256
+
+	// openRoom is the room on disk that opening needs at most: what the log
+	// holds that isn't in tables yet is written to some.
+	openRoom = 4 * memTable
+
+	retryFlush = 100 * time.Millisecond // pause after a flush or compaction that failed
 )
 
 // Config says where and how to open a store.
@@ -73,10 +80,14 @@ type Log struct {
 	Rec   wire.Log
 }
 
-// Open opens a store or makes a new one.
+// Open opens a store or makes a new one. It fails with ReadOnly if the disk has
+// less than 16 MiB left.
 func Open(c Config) (*Store, error) {
 	if c.FS == nil {
 		c.FS = vfs.Default
+	}
+	if err := room(c); err != nil {
+		return nil, err
 	}
 	s := &Store{
 		cfg:    c,
@@ -96,7 +107,15 @@ func Open(c Config) (*Store, error) {
 		LBaseMaxBytes:               64 << 20,
 		FormatMajorVersion:          pebble.FormatNewest,
 		Logger:                      faults{s},
-		NoSyncOnClose:               false,
+		EventListener: &pebble.EventListener{
+			// Pebble tries again at once, whatever the reason: a full disk must
+			// not cost a processor as well.
+			BackgroundError: func(error) { time.Sleep(retryFlush) },
+			// Whoever reads damaged data gets an error. Without this Pebble
+			// would take it as fatal.
+			DataCorruption: func(pebble.DataCorruptionInfo) {},
+		},
+		NoSyncOnClose: false,
 	}
 	for i := range opts.Levels {
 		opts.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
@@ -112,6 +131,20 @@ func Open(c Config) (*Store, error) {
 		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
+}
+
+// room fails if there is not enough on disk to open the store. Pebble would
+// try to for ever.
+func room(c Config) error {
+	if err := c.FS.MkdirAll(c.Dir, 0o700); err != nil {
+		return openError(c, err)
+	}
+	usage, err := c.FS.GetDiskUsage(c.Dir)
+	if err != nil || usage.AvailBytes >= openRoom {
+		return nil // it can't be told for every file system
+	}
+	return sennit.Hint(sennit.Errorf(sennit.ReadOnly, "the disk with %s has %d bytes left, and a store needs %d to be opened", c.Dir, usage.AvailBytes, openRoom),
+		"free some room on that disk")
 }
 
 func openError(c Config, err error) error {

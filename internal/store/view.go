@@ -136,17 +136,23 @@ func (v reads) IDs(places []Place, f func(i int, id sennit.Hash) error) error {
 	}
 	defer it.Close()
 	var k []byte
+	var id sennit.Hash
+	here := false
 	for i, p := range places {
-		if k = commitKey(k[:0], p.Log, p.Seq); !it.SeekGE(k) || !bytes.Equal(it.Key(), k) {
+		if i == 0 || p != places[i-1] {
+			k = commitKey(k[:0], p.Log, p.Seq)
+			if here = it.SeekGE(k) && bytes.Equal(it.Key(), k); here {
+				val, err := it.ValueAndErr()
+				if err != nil {
+					return readError(err)
+				}
+				if id, here = wire.StoredID(val); !here {
+					return damaged(k)
+				}
+			}
+		}
+		if !here {
 			continue
-		}
-		val, err := it.ValueAndErr()
-		if err != nil {
-			return readError(err)
-		}
-		id, ok := wire.StoredID(val)
-		if !ok {
-			return damaged(k)
 		}
 		if err := f(i, id); err != nil {
 			return err

@@ -1,0 +1,74 @@
+package node_test
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/sennit/sennit"
+)
+
+// values is n puts of 150 bytes from number first on.
+func values(first, n int) []sennit.Change {
+	changes := make([]sennit.Change, n)
+	for i := range changes {
+		changes[i] = sennit.Change{Kind: sennit.KindPut, Path: sennit.Path(fmt.Sprintf("data/%07d", first+i)), Value: sennit.Value{Data: make([]byte, 150)}}
+	}
+	return changes
+}
+
+// BenchmarkPut is one durable value per write, by so many writers at once, on a
+// real disk. B/op and allocs/op are of the whole way of one value.
+func BenchmarkPut(b *testing.B) {
+	for _, writers := range []int{1, 256} {
+		b.Run(fmt.Sprintf("writers=%d", writers), func(b *testing.B) {
+			m := boot(b, &machine{id: newIdentity(b, "owner"), fs: vfs.Default, dir: b.TempDir()})
+			defer m.stop()
+			bus := m.Bus(m.Owner())
+			work := make(chan int, writers)
+			var wg sync.WaitGroup
+			for range writers {
+				wg.Go(func() {
+					for i := range work {
+						if _, err := bus.Write(context.Background(), "me", values(i, 1)); err != nil {
+							b.Error(err)
+						}
+					}
+				})
+			}
+			i := 0
+			b.ReportAllocs()
+			for b.Loop() {
+				work <- i
+				i++
+			}
+			close(work)
+			wg.Wait()
+			b.ReportMetric(float64(i)/b.Elapsed().Seconds(), "puts/s")
+		})
+	}
+}
+
+// BenchmarkDigest is bringing the digests up to date with 100,000 new values.
+func BenchmarkDigest(b *testing.B) {
+	for b.Loop() {
+		b.StopTimer()
+		m := boot(b, &machine{id: newIdentity(b, "owner"), fs: vfs.NewMem()})
+		bus := m.Bus(m.Owner())
+		for i := 0; i < 100_000; i += 1000 {
+			if _, err := bus.Write(b.Context(), "me", values(i, 1000)); err != nil {
+				b.Fatal(err)
+			}
+		}
+		b.StartTimer()
+		if _, err := bus.Digest(b.Context(), sennit.Addr{Root: "me"}); err != nil {
+			b.Fatal(err)
+		}
+		b.StopTimer()
+		m.stop()
+		b.StartTimer()
+	}
+}
