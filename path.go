@@ -23,8 +23,8 @@ func ParsePath(text string) (Path, error) { return parse(text, false) }
 // parse is ParsePath; wild allows "*" as a component.
 func parse(text string, wild bool) (Path, error) {
 	p := strings.TrimPrefix(text, "/")
-	if p == "" {
-		return "", nil
+	if p == "" || plain(p) {
+		return Path(p), nil
 	}
 	if len(p) > MaxPath {
 		return "", Errorf(BadInput, "the path has %d bytes; at most %d are allowed", len(p), MaxPath)
@@ -37,13 +37,31 @@ func parse(text string, wild bool) (Path, error) {
 			c = "any"
 		}
 		if err := checkComponent(c); err != nil {
-			return "", Errorf(BadInput, "the path %q is malformed: %v", text, err)
+			return "", Errorf(BadInput, "the path %.100q is malformed: %v", text, err)
 		}
 		if depth++; depth > MaxDepth {
 			return "", Errorf(BadInput, "the path %.64q... has more than %d components", text, MaxDepth)
 		}
 	}
 	return Path(p), nil
+}
+
+// plain reports whether a path is well formed as most are: printable ASCII, and
+// no component that starts with a dot or a star. Every op that is read asks.
+func plain(p string) bool {
+	depth, start := 1, 0
+	for i := 0; i < len(p); i++ {
+		switch c := p[i]; {
+		case c == '/':
+			if i == start || i-start > MaxComponent {
+				return false
+			}
+			depth, start = depth+1, i+1
+		case c < 0x20 || c >= 0x7f || i == start && (c == '.' || c == '*'):
+			return false
+		}
+	}
+	return start < len(p) && len(p)-start <= MaxComponent && len(p) <= MaxPath && depth <= MaxDepth
 }
 
 // MustPath is [ParsePath] for constants in programs and tests.
@@ -161,7 +179,7 @@ func parseAddr(text string, wild bool) (Addr, error) {
 		return Addr{}, err
 	}
 	if strings.HasPrefix(rest, "/") {
-		return Addr{}, Errorf(BadInput, "the path %q is malformed: a component is empty", text)
+		return Addr{}, Errorf(BadInput, "the path %.100q is malformed: a component is empty", text)
 	}
 	p, err := parse(rest, wild)
 	return Addr{root, p}, err
@@ -173,12 +191,12 @@ func checkRoot(root string) error {
 		return nil
 	case strings.HasPrefix(root, "@"):
 		if err := checkComponent(root[1:]); err != nil {
-			return Errorf(BadInput, "%q is not a petname: %v", root, err)
+			return Errorf(BadInput, "%.100q is not a petname: %v", root, err)
 		}
 		return nil
 	}
 	if _, err := ParseSpace(root); err != nil {
-		return Hint(Errorf(BadInput, "%q names no space", root),
+		return Hint(Errorf(BadInput, "%.100q names no space", root),
 			"start an absolute path with /me, /@name, /_node or a space id of 52 characters")
 	}
 	return nil
@@ -207,12 +225,16 @@ const Follows = "@follows"
 // ParsePattern parses "/root/path" with "*" components. It selects the
 // subtree, unless exact is set; a trailing slash says the same.
 func ParsePattern(text string, exact bool) (Pattern, error) {
-	a, err := parseAddr(strings.TrimSuffix(text, "/"), true)
+	trimmed := strings.TrimSuffix(text, "/")
+	if strings.HasSuffix(trimmed, "/") {
+		return Pattern{}, Errorf(BadInput, "the pattern %.100q is malformed: a component is empty", text)
+	}
+	a, err := parseAddr(trimmed, true)
 	if err != nil {
 		return Pattern{}, err
 	}
 	if a.Root == Follows && a.Path.First() != "*" {
-		return Pattern{}, Hint(Errorf(BadInput, "the pattern %q names no followed space", text),
+		return Pattern{}, Hint(Errorf(BadInput, "the pattern %.100q names no followed space", text),
 			"write /@follows/*/path to watch a path of everybody that this node follows")
 	}
 	return Pattern{Root: a.Root, Path: string(a.Path), Exact: exact}, nil

@@ -252,7 +252,7 @@ func TestParsePattern(t *testing.T) {
 	}
 	for text, problem := range map[string]string{
 		"/@follows": "no followed space", "/@follows/a": "no followed space", "/@follows/": "no followed space",
-		"a//b": "empty", "/me/../x": "not allowed", "/*/x": "names no space", "/me/\x01": "control character",
+		"a//b": "empty", "/me//": "empty", "a//": "empty", "/me/../x": "not allowed", "/*/x": "names no space", "/me/\x01": "control character",
 		"*" + strings.Repeat("/*", 32): "more than 32 components",
 	} {
 		if got, err := sennit.ParsePattern(text, false); sennit.CodeOf(err) != sennit.BadInput || !strings.Contains(err.Error(), problem) {

@@ -70,7 +70,7 @@ func ParseSpace(text string) (Space, error) {
 	var s Space
 	b, err := lower.DecodeString(text)
 	if err != nil || len(b) != len(s) || Space(b).String() != text {
-		return Space{}, Errorf(BadInput, "%q is not a space id: want 52 lower-case base32 characters", text)
+		return Space{}, Errorf(BadInput, "%.100q is not a space id: want 52 lower-case base32 characters", text)
 	}
 	return Space(b), nil
 }

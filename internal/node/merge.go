@@ -117,6 +117,8 @@ type merging struct {
 	fresh bool // it is newer than all that the space holds
 	quiet bool // watchers aren't told
 
+	version sennit.Version // of the commit, once somebody needs it
+
 	changed bool // something lives now that didn't
 	late    bool // see store.Arrival
 	dead    int  // values that late deletions took
@@ -273,7 +275,10 @@ func (m *merging) tell(op *wire.Op, slot tree.Slot, p sennit.Path) error {
 	if m.quiet {
 		return nil
 	}
-	u, err := update(m.sp, m.ls.author, m.c.Log, m.c.Seq, m.c.Clock, op, slot)
+	if m.version == "" {
+		m.version = version(m.c.Log, m.c.Seq)
+	}
+	u, err := update(m.sp, m.ls.author, m.version, m.c.Clock, op, slot)
 	if err != nil {
 		return unreadable(p, err)
 	}
@@ -283,9 +288,9 @@ func (m *merging) tell(op *wire.Op, slot tree.Slot, p sennit.Path) error {
 }
 
 // update is what a put or del tells watchers.
-func update(sp *space, author sennit.Principal, log sennit.Hash, seq, clock uint64, op *wire.Op, slot tree.Slot) (*sennit.Update, error) {
+func update(sp *space, author sennit.Principal, v sennit.Version, clock uint64, op *wire.Op, slot tree.Slot) (*sennit.Update, error) {
 	u := &sennit.Update{Kind: sennit.Deleted, Space: sp.id, Deep: slot == tree.Deep}
-	u.Node = sennit.Node{Path: op.Path, Author: author, Version: version(log, seq), Time: time.UnixMilli(int64(clock >> 16))}
+	u.Node = sennit.Node{Path: op.Path, Author: author, Version: v, Time: time.UnixMilli(int64(clock >> 16))}
 	if slot != tree.Put {
 		return u, nil
 	}

@@ -223,7 +223,7 @@ func (w *watch) replay(pats []pattern, sp *space, a store.Arrival) error {
 	if err != nil || rec == nil {
 		return err
 	}
-	author := sennit.Principal{Space: l.Rec.Principal, Device: l.Rec.Device}
+	author, v := sennit.Principal{Space: l.Rec.Principal, Device: l.Rec.Device}, version(l.ID, a.Seq)
 	return w.view.Ops(a.Log, a.Seq, func(i uint32, raw []byte) error {
 		if !a.Changed(i) {
 			return nil
@@ -236,7 +236,7 @@ func (w *watch) replay(pats []pattern, sp *space, a store.Arrival) error {
 		if slot == tree.Other || !concerns(pats, sp, op.Path, slot == tree.Deep) {
 			return nil
 		}
-		u, err := update(sp, author, l.ID, a.Seq, rec.Clock, &op, slot)
+		u, err := update(sp, author, v, rec.Clock, &op, slot)
 		if err != nil {
 			return unreadable(op.Path, err)
 		}

@@ -91,8 +91,11 @@ func (n *Node) load(v *store.View, id sennit.Space) error {
 	var evidence []access.Evidence
 	if err := v.Evidence(num, func(b []byte) error {
 		e, err := wire.DecodeEvidence(b)
+		if err != nil {
+			return sennit.Hint(sennit.Errorf(sennit.Internal, "key events in the store are damaged: %w", err), "run: sennit doctor --verify")
+		}
 		evidence = append(evidence, access.Evidence{Inception: e.Inception, Events: e.Events})
-		return err
+		return nil
 	}); err != nil {
 		return err
 	}

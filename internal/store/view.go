@@ -209,15 +209,25 @@ func (v reads) Ops(log uint32, seq uint64, f func(index uint32, op []byte) error
 	return v.OpRange(log, seq, seq, func(_ uint64, index uint32, op []byte) error { return f(index, op) })
 }
 
+// opsRoom is how many bytes of ops are kept together in memory: whoever keeps
+// one of them keeps all.
+const opsRoom = 4 << 10
+
 // OpRange calls f for the ops of the commits first to last, in order. The
 // bytes are a copy.
 func (v reads) OpRange(log uint32, first, last uint64, f func(seq uint64, index uint32, op []byte) error) error {
 	from, to := opKey(nil, log, first, 0), opKey(nil, log, last+1, 0)
+	var room []byte // for several copies
 	return v.scanRange(from, to, func(k, val []byte) error {
 		if len(k) != 15 {
 			return damaged(k)
 		}
-		return f(binary.BigEndian.Uint64(k[5:]), uint32(binary.BigEndian.Uint16(k[13:])), append([]byte(nil), val...))
+		if len(val) > cap(room)-len(room) {
+			room = make([]byte, 0, max(opsRoom, len(val)))
+		}
+		at := len(room)
+		room = append(room, val...)
+		return f(binary.BigEndian.Uint64(k[5:]), uint32(binary.BigEndian.Uint16(k[13:])), room[at:len(room):len(room)])
 	})
 }
 
