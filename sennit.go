@@ -15,6 +15,8 @@ import (
 	"encoding/base32"
 	"encoding/hex"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 )
 
@@ -226,6 +228,27 @@ type Digest struct {
 type Cursor struct {
 	Epoch uint64 // of the store: changes when a data directory is restored or rebuilt
 	N     uint64 // arrivals up to here
+}
+
+// Append appends the cursor as text: two decimal numbers with "-" between.
+func (c Cursor) Append(dst []byte) []byte {
+	dst = strconv.AppendUint(dst, c.Epoch, 10)
+	return strconv.AppendUint(append(dst, '-'), c.N, 10)
+}
+
+// String is the cursor as text, which [ParseCursor] reads.
+func (c Cursor) String() string { return string(c.Append(nil)) }
+
+// ParseCursor reads the text of a cursor.
+func ParseCursor(text string) (c Cursor, err error) {
+	epoch, n, _ := strings.Cut(text, "-")
+	if c.Epoch, err = strconv.ParseUint(epoch, 10, 64); err == nil {
+		c.N, err = strconv.ParseUint(n, 10, 64)
+	}
+	if err != nil {
+		return Cursor{}, Errorf(BadInput, "%.60q is not a cursor", text)
+	}
+	return c, nil
 }
 
 // WatchOptions says how to watch.

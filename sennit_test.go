@@ -131,3 +131,16 @@ func FuzzParseSpace(f *testing.F) {
 		}
 	})
 }
+
+func TestParseCursor(t *testing.T) {
+	for _, c := range []sennit.Cursor{{}, {Epoch: 7, N: 9}, {Epoch: 1<<64 - 1, N: 1<<64 - 1}} {
+		if got, err := sennit.ParseCursor(c.String()); err != nil || got != c {
+			t.Errorf("%v: %v, %v", c, got, err)
+		}
+	}
+	for _, text := range []string{"", "7", "7-", "-9", "7-9-1", "a-9", "7-b", "+7-9", "7--9", " 7-9", "18446744073709551616-1", strings.Repeat("7", 1000)} {
+		if got, err := sennit.ParseCursor(text); sennit.CodeOf(err) != sennit.BadInput || got != (sennit.Cursor{}) || len(err.Error()) > 100 {
+			t.Errorf("%.40q: %v, %v", text, got, err)
+		}
+	}
+}

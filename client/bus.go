@@ -135,7 +135,7 @@ func (c *Client) Digest(ctx context.Context, a sennit.Addr) (sennit.Digest, erro
 	if d.Hash, err = sennit.ParseHash(got.Hash); err != nil {
 		return sennit.Digest{}, err
 	}
-	d.Cursor, err = parseCursor(got.Cursor)
+	d.Cursor, err = sennit.ParseCursor(got.Cursor)
 	return d, err
 }
 
@@ -250,19 +250,4 @@ func parseTime(v string) (time.Time, error) {
 		return t, sennit.Errorf(sennit.BadInput, "%.40q is not a time", v)
 	}
 	return t, nil
-}
-
-// formatCursor and parseCursor write and read a cursor: "epoch-n", decimal.
-func formatCursor(c sennit.Cursor) string {
-	return strconv.FormatUint(c.Epoch, 10) + "-" + strconv.FormatUint(c.N, 10)
-}
-
-func parseCursor(s string) (sennit.Cursor, error) {
-	epoch, n, _ := strings.Cut(s, "-")
-	e, err1 := strconv.ParseUint(epoch, 10, 64)
-	m, err2 := strconv.ParseUint(n, 10, 64)
-	if err1 != nil || err2 != nil {
-		return sennit.Cursor{}, sennit.Errorf(sennit.BadInput, "%.60q is not a cursor", s)
-	}
-	return sennit.Cursor{Epoch: e, N: m}, nil
 }

@@ -96,7 +96,7 @@ func (p *parser) next() (b block, err error) {
 		case is(name, "Blob"):
 			n.Value.Blob, err = parseBlob(string(value))
 		case is(name, "Cursor"):
-			b.update.Cursor, err = parseCursor(string(value))
+			b.update.Cursor, err = sennit.ParseCursor(string(value))
 			b.located = true
 		case is(name, "Live"):
 			b.live = string(value) == "?1"

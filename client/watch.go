@@ -159,7 +159,7 @@ func (c *conn) close() {
 func (w *watch) connect(ctx context.Context, since sennit.Cursor) (*conn, error) {
 	header := http.Header{"Subscribe": {"?1"}, "Heartbeats": {strconv.Itoa(int(beat / time.Second))}}
 	if since != (sennit.Cursor{}) {
-		header.Set("Since", formatCursor(since))
+		header.Set("Since", since.String())
 	}
 	own, stop := context.WithCancel(ctx)
 	alarm := time.AfterFunc(quiet, stop)

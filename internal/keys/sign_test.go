@@ -38,15 +38,6 @@ func admit(t testing.TB, pub [32]byte) keys.Admitted {
 	return a
 }
 
-func scalar(t testing.TB, b []byte) *edwards25519.Scalar {
-	t.Helper()
-	s, err := edwards25519.NewScalar().SetCanonicalBytes(b)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s
-}
-
 func wide(t testing.TB, b []byte) *edwards25519.Scalar {
 	t.Helper()
 	s, err := edwards25519.NewScalar().SetUniformBytes(b)

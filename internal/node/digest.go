@@ -74,7 +74,7 @@ func (n *Node) changes(v *store.View, sp *space, at uint64) (changes []tree.Chan
 	next = at
 	err = v.Arrivals(sp.num, at, func(a store.Arrival) error {
 		if len(dirty) >= trieBatch {
-			return store.Stop
+			return store.ErrStop
 		}
 		next = a.N
 		if l := n.st.LogByNum(a.Log); l == nil || l.Rec.Class != wire.Data {

@@ -58,7 +58,7 @@ func (f *Feed) After(n uint64, limit int, skip func(commit sennit.Hash) bool) (*
 	err = v.Arrivals(num, min(n, v.N), func(a store.Arrival) error {
 		if b.bytes >= limit {
 			full = true
-			return store.Stop
+			return store.ErrStop
 		}
 		if err := b.add(a.Log, a.Seq, skip); err != nil {
 			return err
@@ -305,7 +305,7 @@ func (b *runBuilder) vouch() error {
 			}
 		}
 		found = true
-		return store.Stop
+		return store.ErrStop
 	})
 	if err == nil && !found {
 		err = b.damaged()

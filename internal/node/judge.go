@@ -54,12 +54,12 @@ func (t *txn) flips(l *store.Log, before, now *access.Authority) (flips bool, er
 			q := claim(author, l.ID, seq, c.ID, c.Auth, &op)
 			if was.Judge(q) == access.Valid && is.Judge(q) != access.Valid {
 				flips = true
-				return store.Stop
+				return store.ErrStop
 			}
 			return nil
 		})
 		if err == nil && flips {
-			err = store.Stop
+			err = store.ErrStop
 		}
 		return err
 	})

@@ -64,7 +64,7 @@ func (k *walk) next(w *watch) (more bool, err error) {
 	visit := func(path sennit.Path, s tree.Slot, pos store.Pos) error {
 		if w.full() {
 			more = true
-			return store.Stop
+			return store.ErrStop
 		}
 		k.begun, k.last = true, path
 		if s != tree.Put || !k.want(path) {
@@ -187,7 +187,7 @@ func (w *watch) merged(pats []pattern, spaces []*space, n uint64) source {
 			if err := w.view.Arrivals(sp.num, n, func(a store.Arrival) error {
 				if k++; k > watchBatch {
 					upTo = min(upTo, a.N-1)
-					return store.Stop
+					return store.ErrStop
 				}
 				next = append(next, arrival{sp, a})
 				return nil
@@ -299,7 +299,7 @@ func (w *watch) dirty(pats []pattern, sp *space, n uint64) (dirty map[sennit.Pat
 	dirty, next = map[sennit.Path]bool{}, n
 	err = w.view.Arrivals(sp.num, n, func(a store.Arrival) error {
 		if len(dirty) >= watchBatch {
-			return store.Stop
+			return store.ErrStop
 		}
 		if next = a.N; a.Seq == 0 {
 			return errReset

@@ -461,7 +461,7 @@ func (n *Node) live(v *store.View, sp *space) iter.Seq2[liveAt, error] {
 			}
 			if p != at.path {
 				if !send() {
-					return store.Stop
+					return store.ErrStop
 				}
 				at = liveAt{path: p}
 			}

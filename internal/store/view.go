@@ -86,7 +86,7 @@ func (v reads) scanRange(from, to []byte, f func(k, v []byte) error) error {
 			return readError(err)
 		}
 		if err := f(it.Key(), val); err != nil {
-			if errors.Is(err, Stop) {
+			if errors.Is(err, ErrStop) {
 				return nil
 			}
 			return err
@@ -98,8 +98,8 @@ func (v reads) scanRange(from, to []byte, f func(k, v []byte) error) error {
 	return nil
 }
 
-// Stop, returned by a function that a scan calls, ends the scan.
-var Stop = errors.New("stop")
+// ErrStop, returned by a function that a scan calls, ends the scan.
+var ErrStop = errors.New("stop")
 
 // Local reads a value of the node's own state, nil if there is none.
 func (v reads) Local(name string) ([]byte, error) {

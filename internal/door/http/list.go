@@ -88,7 +88,7 @@ func (d *Door) digest(w http.ResponseWriter, r *http.Request, c Caller, t target
 		Hash   string `json:"hash"`
 		Ops    uint64 `json:"ops"`
 		Cursor string `json:"cursor"`
-	}{g.Hash.String(), g.Ops, string(appendCursor(nil, g.Cursor))})
+	}{g.Hash.String(), g.Ops, g.Cursor.String()})
 }
 
 // answer sends v as JSON.

@@ -208,7 +208,7 @@ func (s *stream) block(b []byte, u *sennit.Update, cursor, live bool) []byte {
 }
 
 func appendCursorLine(b []byte, c sennit.Cursor) []byte {
-	return append(appendCursor(append(b, "Cursor: "...), c), "\r\n"...)
+	return append(c.Append(append(b, "Cursor: "...)), "\r\n"...)
 }
 
 func (s *stream) spaceOf(space sennit.Space) string {

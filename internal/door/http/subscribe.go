@@ -60,7 +60,7 @@ func (d *Door) parseSubscription(r *http.Request, t target) (s subscription, err
 	switch v := h["Since"]; len(v) {
 	case 0:
 	case 1:
-		if s.o.Since, err = parseCursor(v[0]); err != nil {
+		if s.o.Since, err = sennit.ParseCursor(v[0]); err != nil {
 			return s, err
 		}
 	default:

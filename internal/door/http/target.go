@@ -173,20 +173,3 @@ func appendEscaped(dst []byte, path string) []byte {
 	}
 	return dst
 }
-
-// appendCursor appends a cursor as a header has it: "epoch-n", decimal.
-func appendCursor(dst []byte, c sennit.Cursor) []byte {
-	dst = strconv.AppendUint(dst, c.Epoch, 10)
-	return strconv.AppendUint(append(dst, '-'), c.N, 10)
-}
-
-// parseCursor reads what appendCursor wrote.
-func parseCursor(s string) (sennit.Cursor, error) {
-	epoch, n, _ := strings.Cut(s, "-")
-	e, err1 := strconv.ParseUint(epoch, 10, 64)
-	m, err2 := strconv.ParseUint(n, 10, 64)
-	if err1 != nil || err2 != nil {
-		return sennit.Cursor{}, sennit.Errorf(sennit.BadInput, "%.60q is not a cursor", s)
-	}
-	return sennit.Cursor{Epoch: e, N: m}, nil
-}
