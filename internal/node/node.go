@@ -16,6 +16,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"sync"
 	"time"
 
@@ -220,6 +221,11 @@ func (n *Node) Run(ctx context.Context) error {
 			if err := n.append(reqs); err != nil {
 				n.close(err)
 				return err
+			}
+			if len(reqs) > 1 {
+				// Whoever was told just now may have more to write. Let them
+				// queue it, so that it shares the next sync.
+				runtime.Gosched()
 			}
 		}
 	}

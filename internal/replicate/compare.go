@@ -110,8 +110,12 @@ func (c *channel) compare(f *wire.Compare) error {
 	c.differs = c.differs || f.Differs
 	if len(f.Items) == 0 {
 		c.compared(f.At)
+		differs := c.differs
 		s.mu.Unlock()
 		s.wake()
+		if differs {
+			return c.giveAbove()
+		}
 		return nil
 	}
 	if c.comparing.IsZero() {
@@ -177,7 +181,34 @@ func (c *channel) answer(f *wire.Compare, at uint64, items []wire.Item) error {
 		c.compared(f.At)
 	}
 	c.s.mu.Unlock()
-	return c.s.send(reply)
+	if err := c.s.send(reply); err != nil || len(items) > 0 || !reply.Differs {
+		return err
+	}
+	return c.giveAbove()
+}
+
+// giveAbove sends what lies above the prefixes that were compared, as far as
+// the peer may have it: a deletion there may be why they differ, and comparing
+// what is under them never finds it.
+func (c *channel) giveAbove() error {
+	c.s.mu.Lock()
+	var scope []sennit.Path
+	if c.mine != nil && c.theirs != nil {
+		scope = both(c.mine.Scope, c.theirs.Scope)
+	}
+	c.s.mu.Unlock()
+	var above []sennit.Path
+	for _, p := range scope {
+		for p != "" {
+			p = p.Parent()
+			above = append(above, p)
+		}
+	}
+	if len(above) == 0 {
+		return nil
+	}
+	slices.Sort(above)
+	return c.give(slices.Compact(above))
 }
 
 // compared ends a comparison, in which the peer's store was at arrival at, and

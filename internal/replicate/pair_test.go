@@ -31,6 +31,7 @@ type net struct {
 	peers map[replicate.Host]*peer
 	bytes atomic.Int64
 	turns atomic.Int64
+	dying atomic.Pointer[peer]                                               // whose connections are not closed: it vanishes
 	delay atomic.Int64                                                       // nanoseconds that it takes to connect
 	tap   atomic.Pointer[func(from, to replicate.Host, msg []byte) [][]byte] // what arrives instead; nil: the message
 }
@@ -103,7 +104,12 @@ func (p *pipe) Recv(ctx context.Context) ([]byte, error) {
 
 func (p *pipe) Host() replicate.Host { return p.host }
 func (p *pipe) Addr() string         { return "memory" }
-func (p *pipe) Close() error         { p.once.Do(func() { close(p.closed) }); return nil }
+func (p *pipe) Close() error {
+	if dying := p.net.dying.Load(); dying == nil || dying.host != p.self {
+		p.once.Do(func() { close(p.closed) })
+	}
+	return nil
+}
 
 func newNet() *net { return &net{peers: map[replicate.Host]*peer{}} }
 

@@ -37,6 +37,7 @@ const (
 	helloTimeout = 10 * time.Second // for the first message
 	pingEvery    = 15 * time.Second // without a message
 	deadAfter    = 45 * time.Second // without a message
+	probeTimeout = 2 * time.Second  // for any message of a peer that dials while it has a session
 	lastWords    = time.Second      // to hear a peer out that no longer listens
 	certLife     = 24 * time.Hour   // of host certificates
 	minBackoff   = 500 * time.Millisecond

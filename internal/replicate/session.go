@@ -123,6 +123,9 @@ func (r *Replicator) enter(s *session) bool {
 	lower := bytes.Compare(r.cfg.Self[:], host[:]) < 0
 	if host == r.cfg.Self || old != nil && old.dialed != s.dialed && old.dialed == lower {
 		r.mu.Unlock()
+		if old != nil {
+			old.probe()
+		}
 		return false
 	}
 	r.sessions[host] = s
@@ -132,6 +135,23 @@ func (r *Replicator) enter(s *session) bool {
 	}
 	r.touch()
 	return true
+}
+
+// probe ends the session soon if nobody is there any more: a peer that was
+// killed and dials again need not wait until this side notices by itself.
+func (s *session) probe() {
+	asked := time.Now()
+	s.mu.Lock()
+	s.post(&wire.Ping{})
+	s.mu.Unlock()
+	time.AfterFunc(probeTimeout, func() {
+		s.mu.Lock()
+		alive := !s.heard.Before(asked)
+		s.mu.Unlock()
+		if !alive {
+			s.conn.Close()
+		}
+	})
 }
 
 func (r *Replicator) leave(s *session) {

@@ -125,6 +125,29 @@ func TestBothSidesDialAtOnce(t *testing.T) {
 	})
 }
 
+// TestAPeerThatWasKilledIsBackSoon: the other side doesn't know that the session
+// is dead, and must not hold on to it until it would notice by itself.
+func TestAPeerThatWasKilledIsBackSoon(t *testing.T) {
+	for range 4 { // the host with the lower key is one or the other
+		inBubble(t, func(t *testing.T, n *net) {
+			a, b := n.peer(t, "a"), n.peer(t, "b")
+			friends(t, a, b)
+			for i, killed := range []*peer{a, b, a, b} {
+				n.dying.Store(killed)
+				killed.stop()
+				n.dying.Store(nil)
+				killed.start()
+				begun := time.Now()
+				killed.put("back", fmt.Sprint(i))
+				same(t, killed.n.Self().Space, a, b)
+				if took := time.Since(begun); took > 15*time.Second {
+					t.Errorf("it took %v until they were in step again", took)
+				}
+			}
+		})
+	}
+}
+
 // TestAfterUnfollowNothingMoreComes: what is here stays as it is.
 func TestAfterUnfollowNothingMoreComes(t *testing.T) {
 	inBubble(t, func(t *testing.T, n *net) {
