@@ -3,13 +3,14 @@
 # make prove  the long proofs: many seeds, kill series, large data, fuzzing, cross builds
 # make bench  what things cost, beside peers on the same work
 # make sim    the simulator: make sim SEEDS=200
+# make mutants  plants faults, and looks whether the tests find them
 # make lint   format, vet, staticcheck, dead code
 
 GO    ?= go
 SEEDS ?= 20
 BIN   := bin/sennit
 
-.PHONY: build run test prove bench sim lint deps
+.PHONY: build run test prove bench sim mutants lint deps
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -o $(BIN) ./cmd/sennit
@@ -28,7 +29,10 @@ prove: deps
 	SEEDS=200 ./scripts/prove
 
 sim:
-	$(GO) test ./test/sim -count=1 -run TestSimulation -v -args -seeds=$(SEEDS)
+	$(GO) test ./test/sim -count=1 -timeout 60m -run TestSimulation -v -args -seeds=$(SEEDS)
+
+mutants:
+	./scripts/mutants
 
 bench:
 	./scripts/bench

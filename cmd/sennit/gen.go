@@ -34,7 +34,7 @@ func (a *app) generate() *cobra.Command {
 		Long: `Writes random values under a path, to see what a node does with them. The same
 seed gives the same values. It prints how many are on disk, also if it is
 interrupted or fails.`,
-		Example:           "  sennit gen test/data --n 10000 --batch 100\n  sennit gen test/live --n 600 --rate 10",
+		Example:           "  sennit gen test/data --n 10000 --batch 100\n  sennit gen test/live --n 600 --rate 1000",
 		Args:              args(cobra.ExactArgs(1)),
 		ValidArgsFunction: a.completePaths(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -59,12 +59,12 @@ interrupted or fails.`,
 		},
 	}
 	f := cmd.Flags()
-	f.IntVar(&g.n, "n", 1000, "how many values")
-	f.IntVar(&g.batch, "batch", 1, "values in one commit")
-	f.IntVar(&g.writers, "writers", 1, "how many write at once")
-	f.Float64Var(&g.rate, "rate", 0, "values a second (default as fast as it goes)")
-	f.StringVar(&size, "size", "100-250", "bytes of a value: MIN-MAX")
-	f.Uint64Var(&g.seed, "seed", 1, "of the random values")
+	f.IntVar(&g.n, "n", 1000, "write `N` values")
+	f.IntVar(&g.batch, "batch", 1, "`N` values in one commit")
+	f.IntVar(&g.writers, "writers", 1, "`N` write at once")
+	f.Float64Var(&g.rate, "rate", 0, "`N` values a second (default as fast as it goes)")
+	f.StringVar(&size, "size", "100-250", "bytes of a value, `MIN-MAX`")
+	f.Uint64Var(&g.seed, "seed", 1, "`N` from which the random values come")
 	return cmd
 }
 

@@ -107,9 +107,9 @@ And invite:   sennit invite new`,
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	f := root.PersistentFlags()
-	f.StringVar(&a.data, "data", "", "data directory (SENNIT_DATA; default $XDG_DATA_HOME/sennit)")
+	f.StringVar(&a.data, "data", "", "`DIR` that holds the node's data (SENNIT_DATA; default $XDG_DATA_HOME/sennit)")
 	f.BoolVar(&a.json, "json", false, "print JSON")
-	f.DurationVar(&a.timeout, "timeout", 0, "give up after this long, such as 30s")
+	f.DurationVar(&a.timeout, "timeout", 0, "give up after this `TIME`, such as 30s")
 	root.AddCommand(
 		a.up(), a.initialise(), a.openPage(), a.status(), a.doctor(), a.version(), a.completion(),
 		a.get(), a.set(), a.remove(), a.list(), a.watch(), a.digest(), a.generate(),
@@ -169,6 +169,8 @@ func (a *app) report(ctx context.Context, err error) int {
 		}
 	case ctx.Err() != nil:
 		code, hint, message = sennit.Interrupted, "", "interrupted"
+	case a.timeout > 0 && errors.Is(err, context.DeadlineExceeded):
+		code, hint, message = sennit.Timeout, "", "gave up after "+a.timeout.String()
 	}
 	if a.json {
 		type body struct {

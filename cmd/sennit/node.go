@@ -47,12 +47,12 @@ of the flags. Flags come before variables, and variables before the file.`,
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&cfg.HTTP, "http", "", "address of the HTTP door, or off (SENNIT_HTTP; default "+daemon.DefaultHTTP+" or the next free port)")
-	f.StringArrayVar(&cfg.Listen, "listen", nil, "multiaddr for peers, repeatable (SENNIT_LISTEN; default QUIC and TCP on a free port, which is kept)")
-	f.StringVar(&cfg.LAN, "lan", "", "look for nodes on the local network: on or off (SENNIT_LAN; default on)")
-	f.StringVar(&cfg.Reserve, "reserve", "", "disk that stays free, such as 500MB (SENNIT_RESERVE; default the larger of 1 GiB and 10 %)")
-	f.StringVar(&cfg.Name, "name", "", "name of this device, for a new identity (SENNIT_NAME; default the host name)")
-	f.StringVar(&cfg.Log, "log", "", "what to log: error, warn, info or debug (SENNIT_LOG; default warn)")
+	f.StringVar(&cfg.HTTP, "http", "", "`ADDRESS` of the HTTP door, or off (SENNIT_HTTP; default "+daemon.DefaultHTTP+" or the next free port)")
+	f.StringArrayVar(&cfg.Listen, "listen", nil, "`MULTIADDR` for peers, repeatable (SENNIT_LISTEN; default QUIC and TCP on a free port, which is kept)")
+	f.StringVar(&cfg.LAN, "lan", "", "look for nodes on the local network, `STATE`: on or off (SENNIT_LAN; default on)")
+	f.StringVar(&cfg.Reserve, "reserve", "", "`SIZE` of the disk that stays free, such as 500MB, at least 64 MiB (SENNIT_RESERVE; default the larger of 1 GiB and 10 %)")
+	f.StringVar(&cfg.Name, "name", "", "`NAME` of this device, for a new identity (SENNIT_NAME; default the host name)")
+	f.StringVar(&cfg.Log, "log", "", "what to log, `LEVEL`: error, warn, info or debug (SENNIT_LOG; default warn)")
 	f.BoolVar(&noOpen, "no-open", false, "don't open the page in a browser")
 	return cmd
 }
@@ -127,7 +127,7 @@ func (a *app) initialise() *cobra.Command {
 			return a.showWords(id, words, map[string]string{"space": id.Space().String(), "device": id.Device().String(), "words": words})
 		},
 	}
-	cmd.Flags().StringVar(&name, "name", "", "name of this device (SENNIT_NAME; default the host name)")
+	cmd.Flags().StringVar(&name, "name", "", "`NAME` of this device (SENNIT_NAME; default the host name)")
 	return cmd
 }
 
@@ -262,12 +262,8 @@ ops.`,
 				if err := a.print(map[string]any{"findings": findings}); err != nil {
 					return err
 				}
-			}
-			for _, f := range findings {
-				if !a.json {
-					a.line("%s", strings.TrimSpace(f.Where+" "+f.What))
-					a.line("  %s", f.Do)
-				}
+			} else {
+				a.describeFindings(findings)
 			}
 			switch {
 			case len(findings) == 1:
@@ -282,6 +278,22 @@ ops.`,
 	}
 	cmd.Flags().BoolVar(&deep, "verify", false, "check every chain, signature, digest and index")
 	return cmd
+}
+
+// maxFindings is how many findings people are shown: a disk that fails can
+// make as many as there are values.
+const maxFindings = 100
+
+func (a *app) describeFindings(all []daemon.Finding) {
+	for i, f := range all {
+		if i == maxFindings {
+			a.line("and %d more", len(all)-i)
+			a.line("  see them all with --json")
+			return
+		}
+		a.line("%s", oneLine([]byte(strings.TrimSpace(f.Where+" "+f.What))))
+		a.line("  %s", oneLine([]byte(f.Do)))
+	}
 }
 
 // examine asks the running node, or looks at the data directory where none runs.

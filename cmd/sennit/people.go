@@ -67,9 +67,9 @@ for: sennit join`,
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&name, "name", "", "what to call it here: @NAME")
-	f.StringVar(&host, "host", "", "key of a node that has it, if the address doesn't end in it")
-	f.StringArrayVar(&addrs, "addr", nil, "multiaddr of a node that has it, as its status tells, repeatable")
+	f.StringVar(&name, "name", "", "what to call it here: @`NAME`")
+	f.StringVar(&host, "host", "", "`KEY` of a node that has it, if the address doesn't end in it")
+	f.StringArrayVar(&addrs, "addr", nil, "`MULTIADDR` of a node that has it, as its status tells, repeatable")
 	return cmd
 }
 
@@ -149,10 +149,10 @@ theirs: each follows the other. It works a limited number of times and runs out.
 		},
 	}
 	f := add.Flags()
-	f.IntVar(&uses, "uses", 1, "how many people can use it, at most "+strconv.Itoa(replicate.MaxUses))
-	f.DurationVar(&expires, "expires", 7*24*time.Hour, "how long it lasts, at most 366 days")
-	f.StringVar(&open, "open", "", "a path to show them first")
-	f.StringVar(&reads, "reads", "", "let them read only under this path of your space (default all)")
+	f.IntVar(&uses, "uses", 1, "`N` people can use it, at most "+strconv.Itoa(replicate.MaxUses))
+	f.DurationVar(&expires, "expires", 7*24*time.Hour, "how long it lasts, a `TIME` of at most 366 days")
+	f.StringVar(&open, "open", "", "a `PATH` to show them first")
+	f.StringVar(&reads, "reads", "", "let them read only under this `PATH` of your space (default all)")
 	list := &cobra.Command{
 		Use: "ls", Short: "list invitations",
 		Long:    "Prints a line for each: its id, how often it was used and can be, and when it runs\nout.",
@@ -235,6 +235,6 @@ itself.`,
 			return nil
 		},
 	}
-	cmd.Flags().StringVar(&name, "name", "", "what to call the inviter here: @NAME")
+	cmd.Flags().StringVar(&name, "name", "", "what to call the inviter here: @`NAME`")
 	return cmd
 }

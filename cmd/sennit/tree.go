@@ -72,7 +72,7 @@ func (a *app) set() *cobra.Command {
 			return a.write(cmd.Context(), at.Root, sennit.Change{Kind: sennit.KindPut, Path: at.Path, Value: sennit.Value{Type: typ, Data: data}})
 		},
 	}
-	cmd.Flags().StringVar(&typ, "type", "", "media type (default text/plain for text)")
+	cmd.Flags().StringVar(&typ, "type", "", "media `TYPE` (default text/plain for text)")
 	return cmd
 }
 
@@ -250,10 +250,10 @@ of one value that come faster than they are read are reported once, by the last;
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&since, "since", "", "go on after this cursor, without a snapshot")
+	f.StringVar(&since, "since", "", "go on after this `CURSOR`, without a snapshot")
 	f.BoolVar(&tail, "tail", false, "every change, in order of arrival")
 	f.BoolVar(&exact, "exact", false, "only the values at the paths, not what is under them")
-	f.IntVar(&newest, "newest", 0, "only so many values in the snapshot, newest first")
+	f.IntVar(&newest, "newest", 0, "only the newest `N` values in the snapshot, newest first")
 	return cmd
 }
 

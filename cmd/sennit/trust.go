@@ -108,10 +108,10 @@ func (a *app) token() *cobra.Command {
 		},
 	}
 	f := add.Flags()
-	f.StringArrayVar(&prefixes, "prefix", nil, "only at and under this path, repeatable")
-	f.StringVar(&may, "may", "", "rights: a comma list of read, write, delete, grant, mirror and node (default read; with --all all but node)")
+	f.StringArrayVar(&prefixes, "prefix", nil, "only at and under this `PATH`, repeatable")
+	f.StringVar(&may, "may", "", "`RIGHTS`: a comma list of read, write, delete, grant, mirror and node (default read; with --all all but node)")
 	f.BoolVar(&all, "all", false, "everywhere")
-	f.DurationVar(&expires, "expires", 0, "how long it lasts (default: until it is revoked)")
+	f.DurationVar(&expires, "expires", 0, "how long it lasts, a `TIME` (default until it is revoked)")
 	list := &cobra.Command{
 		Use: "ls", Short: "list tokens",
 		Long:    "Prints a line for each: its id, rights, where it is good, and when it runs out.",
@@ -183,7 +183,7 @@ or device:KEY; RIGHTS a comma list of read, write, delete, grant and mirror.`,
 			return nil
 		},
 	}
-	cmd.Flags().StringVar(&where, "where", "", "only where this pattern matches under the prefix: * is any component, {self} the author's space")
+	cmd.Flags().StringVar(&where, "where", "", "only where this `PATTERN` matches under the prefix: * is any component, {self} the author's space")
 	return cmd
 }
 

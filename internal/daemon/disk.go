@@ -7,11 +7,19 @@ import (
 	"github.com/sennit/sennit"
 )
 
+// leastReserve stays free whatever was asked for. A store that can't write to
+// its log has to end at once, so there is room for what may be written between
+// two looks, and for the tables that the store merges meanwhile.
+const leastReserve = 64 << 20
+
+// lookEvery is how long what is known of the disk is good enough.
+const lookEvery = 100 * time.Millisecond
+
 // disk watches that some of the file system stays free. Once there is less
 // than the reserve, the node only reads, until there is more again.
 type disk struct {
 	path    string
-	reserve int64 // bytes; -1: the larger of 1 GiB and 10 % of the file system
+	reserve int64 // bytes, as asked for; -1: the larger of 1 GiB and 10 % of the file system
 	space   func(path string) (size, free uint64, err error)
 	now     func() time.Time
 
@@ -35,14 +43,13 @@ func (d *disk) full() error {
 	return err
 }
 
-// look tells what is known. It looks at most once a second, because it is asked
-// before each group commit, and those have at most 4 MiB. While one caller
-// looks the others get what was known.
+// look tells what is known. It is asked before each group commit, and those
+// have at most 4 MiB. While one caller looks the others get what was known.
 func (d *disk) look() (Usage, error) {
 	now := d.now()
 	d.mu.Lock()
 	usage, err := d.usage, d.err
-	due := d.looked.IsZero() || now.Sub(d.looked) >= time.Second || now.Before(d.looked)
+	due := d.looked.IsZero() || now.Sub(d.looked) >= lookEvery || now.Before(d.looked)
 	if due {
 		d.looked = now
 	}
@@ -64,11 +71,14 @@ func (d *disk) measure() (Usage, error) {
 	}
 	u := Usage{Size: size, Free: free, Reserve: max(1<<30, size/10)}
 	if d.reserve >= 0 {
-		u.Reserve = uint64(d.reserve)
+		u.Reserve = max(uint64(d.reserve), leastReserve)
 	}
 	if u.Full = free < u.Reserve; !u.Full {
 		return u, nil
 	}
-	return u, sennit.Hint(sennit.Errorf(sennit.ReadOnly, "the disk is nearly full: %d MB are free and %d MB are to stay free, so nothing is written", free/1e6, u.Reserve/1e6),
-		"make room, or lower the reserve: --reserve 500MB")
+	hint := "make room"
+	if u.Reserve > leastReserve {
+		hint = "make room, or lower the reserve: --reserve 500MB"
+	}
+	return u, sennit.Hint(sennit.Errorf(sennit.ReadOnly, "the disk is nearly full: %d MB are free and %d MB are to stay free, so nothing is written", free/1e6, u.Reserve/1e6), hint)
 }

@@ -74,13 +74,21 @@ func follow(f node.Follow) Follow {
 	return Follow{Space: f.Space.String(), Name: f.Name, Prefixes: f.Prefixes, Mode: f.Mode, Host: f.Host, Addrs: f.Addrs, State: "offline"}
 }
 
-// held counts the live ops of a space that are here.
-func (d *daemon) held(ctx context.Context, space sennit.Space) (uint64, error) {
-	digest, err := d.node.Bus(d.node.Owner()).Digest(ctx, sennit.Addr{Root: space.String()})
-	if sennit.CodeOf(err) == sennit.NotFound { // nothing came yet
+// held counts the live ops of a space that are here and may be read.
+func (d *daemon) held(ctx context.Context, space sennit.Space) (ops uint64, err error) {
+	authority := d.node.Authority(space)
+	if authority == nil { // nothing came yet
 		return 0, nil
 	}
-	return digest.Ops, err
+	bus := d.node.Bus(d.node.Owner())
+	for _, prefix := range authority.Readable(d.node.Self(), uint64(d.cfg.Now().UnixMilli())) {
+		digest, err := bus.Digest(ctx, sennit.Addr{Root: space.String(), Path: prefix})
+		if err != nil && sennit.CodeOf(err) != sennit.NotFound {
+			return 0, err
+		}
+		ops += digest.Ops
+	}
+	return ops, nil
 }
 
 func (d *daemon) putFollow(r *http.Request) (int, any, error) {
@@ -263,11 +271,36 @@ func (d *daemon) join(r *http.Request) (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
+	name, err := d.call(r.Context(), joined.Space, in.Name)
+	if err != nil {
+		return 0, nil, err
+	}
 	ctx, cancel := context.WithTimeout(r.Context(), joinWait)
 	defer cancel()
-	out := Joined{Space: joined.Space.String(), Name: in.Name, Open: joined.Open, Whole: d.rep.Synced(ctx, joined.Space)}
+	out := Joined{Space: joined.Space.String(), Name: name, Open: joined.Open, Whole: d.rep.Synced(ctx, joined.Space)}
 	out.Ops, err = d.held(r.Context(), joined.Space)
 	return http.StatusOK, out, err
+}
+
+// call gives a followed space the name that somebody asked for, if any, and
+// tells what it is called then. One that was followed before the invitation
+// was used had a name, or none, already.
+func (d *daemon) call(ctx context.Context, space sennit.Space, name string) (string, error) {
+	follows, err := d.node.Follows()
+	if err != nil {
+		return "", err
+	}
+	for _, f := range follows {
+		if f.Space != space {
+			continue
+		}
+		if name == "" || name == f.Name {
+			return f.Name, nil
+		}
+		f.Name = name
+		return name, d.node.SetFollow(ctx, f)
+	}
+	return "", nil // unfollowed at the same moment
 }
 
 // parseHost reads where a follower is to look: the key of a node that has the

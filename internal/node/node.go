@@ -32,7 +32,7 @@ import (
 const (
 	MaxAhead    = 5 * time.Minute // how far ahead of this clock an op may be before it is held
 	queueBytes  = 8 << 20         // bytes of ops that may wait for the committer; writers wait beyond
-	groupBytes  = 4 << 20         // bytes of ops in one group commit
+	groupBytes  = 1 << 20         // bytes of ops in one group commit: Pebble takes batches above half a memtable another, slower way
 	waitingRoom = 16 << 20        // bytes of void and held commits kept for a space
 )
 

@@ -19,8 +19,9 @@ import (
 // Protocol: JSON messages that end in a zero byte. It is all of the protocol
 // that these tests need.
 type browser struct {
-	t  testing.TB
-	to *os.File
+	t     testing.TB
+	to    *os.File
+	nodes []*node // whose pages are open
 
 	mu       sync.Mutex // guards what follows
 	last     int
@@ -61,7 +62,7 @@ func browse(t testing.TB) *browser {
 	commands, to := pipe(t)
 	var said bytes.Buffer
 	cmd := exec.Command(path, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
-		"--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", "--remote-debugging-pipe", "--user-data-dir="+profile, "about:blank")
+		"--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", "--disable-quic", "--remote-debugging-pipe", "--user-data-dir="+profile, "about:blank")
 	cmd.ExtraFiles = []*os.File{commands, theirs} // the browser's descriptors 3 and 4
 	cmd.Stderr = &said
 	if err := cmd.Start(); err != nil {
@@ -211,9 +212,10 @@ type page struct {
 	session string
 }
 
-// open opens a URL in a tab of its own, and waits until it is loaded.
-func (b *browser) open(url string) *page {
+// open opens a node's page in a tab of its own, and waits until it is loaded.
+func (b *browser) open(n *node) *page {
 	b.t.Helper()
+	b.nodes = append(b.nodes, n)
 	var target struct{ TargetID string }
 	b.call("", "Target.createTarget", map[string]any{"url": "about:blank", "newWindow": true}, &target) // a tab behind another one paints nothing
 	var attached struct{ SessionID string }
@@ -223,7 +225,7 @@ func (b *browser) open(url string) *page {
 		p.call(domain+".enable", map[string]any{}, nil)
 	}
 	p.size(800, 1000)
-	p.call("Page.navigate", map[string]any{"url": url}, nil)
+	p.call("Page.navigate", map[string]any{"url": n.ready.Open}, nil)
 	eventually(b.t, "the page loads", func() bool {
 		var state string
 		p.run(&state, "location.protocol + document.readyState")

@@ -62,7 +62,7 @@ const wait = time.Minute
 type node struct {
 	t     testing.TB
 	dir   string
-	flags []string // of up
+	flags []string // of up, besides those that all have
 	ready daemon.Ready
 
 	cmd    *exec.Cmd // nil if none runs
@@ -70,9 +70,16 @@ type node struct {
 	exited chan error
 }
 
-// start makes a node on a new directory and starts it. It listens for peers on
-// loopback only: tests are nobody else's business.
-func start(t testing.TB, flags ...string) *node {
+// loopback makes a node listen for peers on this machine only: tests are
+// nobody else's business.
+func loopback() []string {
+	return []string{"--listen", "/ip4/127.0.0.1/udp/0/quic-v1", "--listen", "/ip4/127.0.0.1/tcp/0"}
+}
+
+// start makes a node on a new directory and starts it.
+func start(t testing.TB) *node { t.Helper(); return startWith(t, loopback()...) }
+
+func startWith(t testing.TB, flags ...string) *node {
 	t.Helper()
 	n := &node{t: t, dir: t.TempDir(), flags: flags}
 	n.up()
@@ -94,8 +101,7 @@ func (n *node) up() {
 	if err != nil {
 		n.t.Fatal(err)
 	}
-	args := append([]string{"up", "--data", n.dir, "--http", "127.0.0.1:0", "--lan", "off", "--reserve", "0", "--json",
-		"--listen", "/ip4/127.0.0.1/udp/0/quic-v1", "--listen", "/ip4/127.0.0.1/tcp/0"}, n.flags...)
+	args := append([]string{"up", "--data", n.dir, "--http", "127.0.0.1:0", "--lan", "off", "--reserve", "0", "--json", "--log", "debug"}, n.flags...)
 	n.cmd, n.stderr, n.exited = exec.Command(path, args...), new(bytes.Buffer), make(chan error, 1)
 	n.cmd.Stderr = n.stderr
 	out, err := n.cmd.StdoutPipe()

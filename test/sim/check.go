@@ -59,6 +59,7 @@ func (w *world) check() {
 			}
 		}
 		w.strangers(r)
+		w.impostors(r)
 		w.verify(r)
 	}
 	for _, m := range models {
@@ -253,7 +254,7 @@ func (w *world) right(x replica, m *model) {
 	}
 	rules := o.n.Authority(m.space)
 	for _, p := range x.scope {
-		live := m.live(rules, p)
+		live := m.live(rules, p, r.m.now())
 		want := values(live)
 		d, err := r.bus().Digest(context.Background(), sennit.Addr{Root: m.space.String(), Path: p})
 		if err != nil || d.Ops != uint64(len(live)) {
@@ -273,9 +274,26 @@ func (w *world) right(x replica, m *model) {
 		}
 		s.mu.Lock()
 		seen := maps.Clone(s.values)
+		w.once(x, s, m)
 		s.mu.Unlock()
 		maps.DeleteFunc(seen, func(q sennit.Path, _ string) bool { return !q.Under(p) })
 		w.same(fmt.Sprintf("a watch (tail %v) at %s of %s/%s", s.tail, x.m.name, x.of.name, p), seen, want)
+	}
+}
+
+// once looks whether a tail told any value more often than it was put; s.mu is held.
+func (w *world) once(x replica, s *state, m *model) {
+	for t, times := range s.told {
+		puts := map[opID]bool{} // of a forked log, several commits stand at one place
+		for _, o := range m.at[t.at] {
+			if o.kind == sennit.KindPut && o.path == t.path {
+				puts[o.id] = true
+			}
+		}
+		if times > len(puts) {
+			w.fail("a tail at %s of %s told %s %d times in commit %d of log %s, which puts it %d times",
+				x.m.name, x.of.name, t.path, times, t.at.seq, t.at.log, len(puts))
+		}
 	}
 }
 
@@ -329,12 +347,23 @@ func (w *world) read(r *run, a sennit.Addr, into map[sennit.Path]string) error {
 
 // verify has the node look over its own store.
 func (w *world) verify(r *run) {
-	found, err := r.n.Verify(context.Background(), nil)
+	found, err := r.n.Verify(context.Background(), func(uint64, uint64) {})
 	if err != nil && sennit.CodeOf(err) != sennit.Unsupported {
 		w.fail("%s can't verify its store: %v", r.m.name, err)
 	}
 	for _, f := range found {
 		w.fail("%s: its store is damaged: %+v", r.m.name, f)
+	}
+}
+
+// impostors looks for peers that passed for somebody else.
+func (w *world) impostors(r *run) {
+	for _, p := range r.r.Peers() {
+		for _, m := range w.machines {
+			if m.host == p.Host && !p.Principal.Space.IsZero() && p.Principal != m.id.Principal() {
+				w.fail("%s takes %s for %s", r.m.name, m.name, w.owner(p.Principal.Space))
+			}
+		}
 	}
 }
 

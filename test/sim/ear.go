@@ -76,6 +76,9 @@ func attrs(rec slog.Record) (all []slog.Attr) {
 // unless something was done to them on their way.
 func (w *world) ended(r *run, c *conn, err error) {
 	w.c.Log("%s: session with %s ended: %v", r.m.name, w.nameOf(c), err)
+	if r.m.liar == nil && c.other.owner.m.liar != nil && sennit.CodeOf(err) == sennit.BadInput {
+		w.count("session ended on a lie")
+	}
 	if err == nil || r.dead.Load() || c.link.faulted.Load() || r.m.liar != nil || c.other.owner.m.liar != nil {
 		return
 	}

@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -21,8 +22,8 @@ import (
 	"github.com/sennit/sennit/test/evil"
 )
 
-// maxAhead is how far a clock may be ahead of most peers' before its node
-// refuses to write, as a program around a node should have it.
+// maxAhead is how far a clock may be ahead of most peers' before its owner
+// stops writing, as a program around a node should have it.
 const maxAhead = 5 * time.Minute
 
 // machine is a node's disk, keys and clock, which outlive its runs.
@@ -34,6 +35,7 @@ type machine struct {
 	liar *evil.Liar // nil: it is honest
 	disk *disk
 	skew atomic.Int64 // nanoseconds that its clock is ahead
+	full atomic.Bool  // its disk is full
 
 	orders chan order // has room for several
 
@@ -222,13 +224,10 @@ func (r *run) spawn(f func(ctx context.Context)) bool {
 	return true
 }
 
-// full is why the node may not write: its clock is ahead of most peers'.
+// full is why the node can't write: its disk is full.
 func (r *run) full() error {
-	if r.r == nil {
-		return nil
-	}
-	if ahead := r.r.Ahead(); ahead > maxAhead {
-		return sennit.Errorf(sennit.ReadOnly, "the clock is %s ahead of most peers'", ahead)
+	if r.m.full.Load() {
+		return sennit.Errorf(sennit.ReadOnly, "the disk is full")
 	}
 	return nil
 }
@@ -285,6 +284,7 @@ func (r *run) says(c *conn, msg []byte) bool {
 	case *wire.Ops:
 		r.reached(f.Up)
 		for _, run := range f.Runs {
+			r.mayTell(c, run)
 			at := run.From
 			for i := range run.Items {
 				if at += max(1, run.Items[i].Gap); run.Items[i].Gap == 0 {
@@ -294,6 +294,29 @@ func (r *run) says(c *conn, msg []byte) bool {
 		}
 	}
 	return true
+}
+
+// mayTell looks whether a peer may read what it is sent.
+func (r *run) mayTell(c *conn, run *wire.Run) {
+	peer := c.other.owner.m
+	log := r.st.Log(run.Log)
+	if log == nil {
+		r.m.w.fail("%s sends %s a log that it doesn't have", r.m.name, peer.name)
+		return
+	}
+	rules := r.n.Authority(log.Rec.Space)
+	scope := rules.Readable(peer.id.Principal(), uint64(r.m.now().UnixMilli()))
+	for i := range run.Items {
+		for _, part := range run.Items[i].Parts {
+			for j := range part.Ops {
+				op := &part.Ops[j]
+				deep := op.Kind == sennit.KindDel && op.Body[0] == 1
+				if !slices.ContainsFunc(scope, func(q sennit.Path) bool { return op.Path.Under(q) || deep && q.Under(op.Path) }) {
+					r.m.w.fail("%s sends %s an op at %s/%s, which it may not read", r.m.name, peer.name, r.m.w.owner(log.Rec.Space), op.Path)
+				}
+			}
+		}
+	}
 }
 
 // reached notes that somebody heard of an arrival; m.mu is held.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/sennit/sennit"
 
@@ -151,14 +152,17 @@ func (m *model) has(at place, c *sennit.Change) bool {
 	})
 }
 
+// farAhead is how far ahead an op's clock is that nobody waits for.
+const farAhead = 24 * time.Hour
+
 // live is the ops that count, under some rules, and that nothing covers, at and
-// under a prefix.
-func (m *model) live(a *access.Authority, prefix sennit.Path) (all []*op) {
+// under a prefix. What is written in the far future doesn't count yet.
+func (m *model) live(a *access.Authority, prefix sennit.Path, now time.Time) (all []*op) {
 	var valid []*op
 	byPath := map[sennit.Path][]*op{}
 	var deep []*op
 	for _, o := range m.ops {
-		if a.Judge(access.Claim{
+		if o.clock>>16 > uint64(now.Add(farAhead).UnixMilli()) || a.Judge(access.Claim{
 			Author: o.by, Log: o.at.log, Seq: o.at.seq, Commit: o.id.commit, Auth: o.auth, Kind: o.kind, Path: o.path, Deep: o.deep,
 		}) != access.Valid {
 			continue

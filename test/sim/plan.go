@@ -4,11 +4,10 @@ import (
 	"fmt"
 	"hash/fnv"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/sennit/sennit"
-
-	"github.com/sennit/sennit/test/evil"
 )
 
 // span is how long there is trouble and work, before all is healed.
@@ -28,7 +27,8 @@ type plan struct {
 
 type nodePlan struct {
 	skew time.Duration
-	liar *evil.Liar // nil: it is honest
+	lies bool
+	seed uint64 // of a liar
 }
 
 // edge is that somebody follows somebody's space.
@@ -86,6 +86,7 @@ const (
 	resets                 // connections are reset
 	setBack                // the disk is replaced by an older image of it
 	wipe                   // the disk is replaced by an empty one
+	full                   // the disk is full for a while
 )
 
 // rng is random numbers of the plan for one purpose.
@@ -98,7 +99,7 @@ func (p *plan) rng(purpose string) *rand.Rand {
 func newPlan(seed uint64, honest bool) *plan {
 	p := &plan{seed: seed}
 	rng := p.rng("nodes")
-	n := 3 + rng.IntN(MaxNodes-2)
+	n := 3 + min(rng.IntN(MaxNodes-2), rng.IntN(MaxNodes-2)) // more often few: they take less time
 	p.nodes = make([]nodePlan, n)
 	for i := range p.nodes {
 		if rng.IntN(3) == 0 {
@@ -109,8 +110,8 @@ func newPlan(seed uint64, honest bool) *plan {
 		p.nodes[rng.IntN(n)].skew = []time.Duration{year, -year}[rng.IntN(2)]
 	}
 	if !honest {
-		for k, i := range rng.Perm(n)[:(n+1)/4] {
-			p.nodes[i].liar = evil.New(evil.Config{Seed: rng.Uint64(), First: k})
+		for _, i := range rng.Perm(n)[:(n+1)/4] {
+			p.nodes[i].lies, p.nodes[i].seed = true, rng.Uint64()
 		}
 	}
 	p.follow(p.rng("follows"))
@@ -123,22 +124,20 @@ func newPlan(seed uint64, honest bool) *plan {
 func (p *plan) follow(rng *rand.Rand) {
 	n := len(p.nodes)
 	for of := range n {
-		for k, by := range rng.Perm(n) {
-			if by == of || k > 2 && rng.IntN(2) == 0 {
-				continue
-			}
+		others := slices.DeleteFunc(rng.Perm(n), func(by int) bool { return by == of })
+		for _, by := range others[:min(len(others), 2+rng.IntN(3))] {
 			p.edges = append(p.edges, p.edge(rng, by, of))
 		}
 	}
 	// Who follows a liar's space finds out what it withheld from somebody else
 	// who does: they must be in touch.
 	for of := range n {
-		if p.nodes[of].liar == nil {
+		if !p.nodes[of].lies {
 			continue
 		}
 		last := -1
 		for _, e := range p.edges {
-			if e.of != of || p.nodes[e.by].liar != nil {
+			if e.of != of || p.nodes[e.by].lies {
 				continue
 			}
 			if last >= 0 {
@@ -160,8 +159,10 @@ func (p *plan) edge(rng *rand.Rand, by, of int) edge {
 	case 1:
 		e.reads = "b/c"
 	case 2:
-		e.invite = true
-		return e
+		// An invitation is used in a session, and one with a liar may never come about.
+		if e.invite = !p.nodes[by].lies && !p.nodes[of].lies; e.invite {
+			return e
+		}
 	}
 	switch rng.IntN(5) {
 	case 0:
@@ -244,6 +245,9 @@ func (p *plan) worry(rng *rand.Rand) {
 		x := woe{at: rand0(rng, span), lasts: 5*time.Second + rand0(rng, 80*time.Second), kind: parts, hold: rng.IntN(2) == 0}
 		x.some = rng.Perm(n)[:1+rng.IntN(n/2)]
 		p.woes = append(p.woes, x)
+	}
+	for range rng.IntN(3) {
+		p.woes = append(p.woes, woe{at: rand0(rng, span), lasts: down(), kind: full, node: rng.IntN(n)})
 	}
 	for range rng.IntN(6) {
 		p.woes = append(p.woes, woe{at: rand0(rng, span), kind: resets})

@@ -19,8 +19,11 @@ import (
 	"sync"
 	"time"
 
+	"github.com/sennit/sennit"
+
 	"github.com/sennit/sennit/internal/keys"
 	"github.com/sennit/sennit/internal/replicate"
+	"github.com/sennit/sennit/test/evil"
 )
 
 // MaxNodes is how many nodes a run has at most, and how many identities it needs.
@@ -45,6 +48,9 @@ type Report struct {
 	Virtual      time.Duration
 	Failures     []string // none if all is well
 }
+
+// LiesTold comes before the name of a lie where lies are counted.
+const LiesTold = "lie: "
 
 // maxFailures bounds what is reported of one run.
 const maxFailures = 20
@@ -81,9 +87,18 @@ func Run(c Config) *Report {
 	}
 	w.net = newNetwork(c.Seed, w.count)
 	var hosts []replicate.Host
+	var spaces []sennit.Space
+	for i := range w.plan.nodes {
+		spaces = append(spaces, c.Identities[i].Space())
+	}
 	for i := range w.plan.nodes {
 		m := newMachine(w, i, c.Identities[i])
-		m.liar = w.plan.nodes[i].liar
+		if n := &w.plan.nodes[i]; n.lies {
+			m.liar = evil.New(evil.Config{
+				Seed: n.seed, First: int(c.Seed%1000) * 5, Identity: m.id, Spaces: spaces, Now: m.now,
+				Count: func(lie evil.Lie) { w.count(LiesTold + string(lie)) }, Fail: w.fail,
+			})
+		}
 		m.skew.Store(int64(w.plan.nodes[i].skew))
 		w.machines = append(w.machines, m)
 		hosts = append(hosts, m.host)
@@ -115,7 +130,7 @@ func (w *world) report() *Report {
 		Nodes: len(w.machines), Injected: w.injected, Writes: len(w.acked), Failures: w.failures, Virtual: time.Since(w.began),
 	}
 	for _, n := range w.plan.nodes {
-		if n.liar != nil {
+		if n.lies {
 			r.Liars++
 		}
 	}

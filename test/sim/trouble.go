@@ -58,6 +58,10 @@ func (w *world) strike(x woe) {
 		return
 	}
 	switch x.kind {
+	case full:
+		w.count("full disk")
+		m.full.Store(true)
+		time.AfterFunc(x.lasts, func() { m.full.Store(false) })
 	case power:
 		m.disk.light(x.syncs, func() {
 			w.count("power loss in a sync")
@@ -159,10 +163,15 @@ func (w *world) heal() {
 	ahead := false
 	for i, m := range w.machines {
 		m.disk.light(0, nil)
+		m.full.Store(false)
+		if m.liar != nil {
+			m.liar.Settle()
+		}
 		if skew := time.Duration(m.skew.Load()); skew > maxAhead || skew < -maxAhead {
 			w.count("clock a year wrong")
 			ahead = ahead || skew > 0
 			m.skew.Store(int64(time.Duration(i) * time.Second))
+			w.stop(m, time.Second)
 		}
 	}
 	w.allUp()
@@ -170,7 +179,7 @@ func (w *world) heal() {
 		// What was written in the future is due when the future has come. Nobody
 		// runs meanwhile, so it comes at once.
 		for _, m := range w.machines {
-			m.orders <- order{stop: true, from: m.up(), down: year}
+			w.stop(m, year)
 		}
 		time.Sleep(year)
 		w.allUp()
@@ -187,6 +196,18 @@ func (w *world) heal() {
 			}
 			time.Sleep(3 * time.Second)
 		}
+	}
+}
+
+// stop stops a machine for a while, if it is up, and waits until it is down.
+func (w *world) stop(m *machine, down time.Duration) {
+	var ordered *run
+	for r := m.up(); r != nil; r = m.up() {
+		if r != ordered { // what was ordered before may have brought up another run
+			ordered = r
+			m.orders <- order{stop: true, from: r, down: down}
+		}
+		time.Sleep(10 * time.Millisecond)
 	}
 }
 

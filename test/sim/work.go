@@ -121,7 +121,7 @@ func somePath(rng *rand.Rand) sennit.Path {
 func (w *world) commit(x work, changes []sennit.Change) {
 	m := w.machines[x.by]
 	r := m.up()
-	if r == nil {
+	if r == nil || r.r.Ahead() > maxAhead {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
@@ -198,7 +198,14 @@ type state struct {
 	values map[sennit.Path]string
 	cursor sennit.Cursor
 	tail   bool
-	whole  bool // the snapshot was complete
+	whole  bool            // the snapshot was complete
+	told   map[telling]int // of a tail: how often each value was told since it began
+}
+
+// telling is a value that a watch tells.
+type telling struct {
+	at   place
+	path sennit.Path
 }
 
 // watch starts watchers of all that a run's node follows.
@@ -234,7 +241,7 @@ func (w *world) watchSpace(ctx context.Context, r *run, space sennit.Space) {
 	w.mu.Lock()
 	s := w.states[watchKey{r.m, space}]
 	if s == nil {
-		s = &state{values: map[sennit.Path]string{}, tail: len(w.states)%2 == 0}
+		s = &state{values: map[sennit.Path]string{}, tail: len(w.states)%2 == 0, told: map[telling]int{}}
 		w.states[watchKey{r.m, space}] = s
 	}
 	w.mu.Unlock()
@@ -268,7 +275,7 @@ func (s *state) restart() {
 func (w *world) follow1(ctx context.Context, r *run, space sennit.Space, s *state) error {
 	s.mu.Lock()
 	if !s.whole {
-		clear(s.values)
+		s.clear()
 		s.cursor = sennit.Cursor{}
 	}
 	o := sennit.WatchOptions{Since: s.cursor, Tail: s.tail}
@@ -283,44 +290,63 @@ func (w *world) follow1(ctx context.Context, r *run, space sennit.Space, s *stat
 		if err != nil {
 			return err
 		}
+		if !w.shown(r, updates) {
+			return errDown // the power is off: nobody heard of it
+		}
 		s.mu.Lock()
 		for i := range updates {
-			if u := &updates[i]; !w.told(r, s, u) {
-				break // the power is off
-			}
+			w.told(r, s, &updates[i])
 		}
 		s.mu.Unlock()
 	}
 }
 
-// told takes one update of a watch; s.mu is held. It reports whether the power
-// is on.
-func (w *world) told(r *run, s *state, u *sennit.Update) bool {
-	if u.Kind == sennit.Set || u.Kind == sennit.Deleted && u.Node.Version != "" {
+// clear forgets what a watch told, because it begins anew.
+func (s *state) clear() {
+	clear(s.values)
+	clear(s.told)
+}
+
+// shown notes that somebody sees updates: all or, if the power is off, none.
+func (w *world) shown(r *run, updates []sennit.Update) bool {
+	for i := range updates {
+		u := &updates[i]
+		if u.Node.Version == "" {
+			continue
+		}
 		at, err := parseVersion(u.Node.Version)
 		if err != nil {
 			w.fail("%s: a watch tells a version %q: %v", r.m.name, u.Node.Version, err)
 		} else if !r.show(at) {
 			return false
 		}
-	} else if r.dead.Load() {
-		return false
 	}
+	return !r.dead.Load()
+}
+
+// told takes one update of a watch; s.mu is held.
+func (w *world) told(r *run, s *state, u *sennit.Update) {
 	switch u.Kind {
 	case sennit.Set:
 		s.values[u.Node.Path] = string(u.Node.Value.Data)
+		if at, err := parseVersion(u.Node.Version); err == nil && s.tail {
+			s.told[telling{at, u.Node.Path}]++
+		}
 	case sennit.Deleted:
 		delete(s.values, u.Node.Path)
 		if u.Deep {
 			maps.DeleteFunc(s.values, func(p sennit.Path, _ string) bool { return p.Under(u.Node.Path) })
 		}
 	case sennit.Reset:
-		clear(s.values)
+		s.clear()
+		s.cursor, s.whole = sennit.Cursor{}, false
 	case sennit.Live:
 		s.whole = true
 	}
 	if u.Cursor != (sennit.Cursor{}) {
+		if s.whole && u.Cursor.Epoch == s.cursor.Epoch && u.Cursor.N < s.cursor.N {
+			w.fail("%s: a watch goes back from arrival %d to %d", r.m.name, s.cursor.N, u.Cursor.N)
+		}
 		s.cursor = u.Cursor
 	}
-	return true
 }
