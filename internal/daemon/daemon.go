@@ -14,6 +14,7 @@ import (
 	"crypto/hkdf"
 	"crypto/sha256"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"os"
@@ -114,7 +115,7 @@ func (d *daemon) open() (err error) {
 	d.disk = &disk{path: d.cfg.Data, reserve: reserve, space: diskSpace, now: time.Now}
 	var g errgroup.Group
 	g.Go(func() (err error) {
-		d.store, err = store.Open(store.Config{Dir: filepath.Join(d.cfg.Data, storeDir)})
+		d.store, err = store.Open(store.Config{Dir: filepath.Join(d.cfg.Data, storeDir), Fatal: d.fatal})
 		return err
 	})
 	g.Go(d.listenPeers)
@@ -185,6 +186,13 @@ func Init(cfg Config) (*keys.Identity, error) {
 		err = sennit.Hint(sennit.Errorf(sennit.Conflict, "%s has an identity already: %s", cfg.Data, id.Space()), "start it: sennit up")
 	}
 	return id, errors.Join(err, dir.Close())
+}
+
+// fatal ends the process because the disk failed. Nothing can be put in order
+// any more: a start finds the store as after a power failure.
+func (d *daemon) fatal(err error) {
+	fmt.Fprintf(os.Stderr, "sennit: %v\nhint: %s\n", err, sennit.HintOf(err))
+	os.Exit(sennit.CodeOf(err).Exit())
 }
 
 // full is why the node may not write now.

@@ -55,6 +55,7 @@ type channel struct {
 	owed  int                    // messages with ops that this side did not acknowledge
 
 	wants []wire.WantItem // what to ask for, after what is pushed
+	asked bool            // it was asked for, and nothing came yet
 
 	up    uint64 // everything that arrived there up to here is durable here
 	saved uint64
@@ -469,6 +470,7 @@ func (c *channel) ops(ctx context.Context, f *wire.Ops) error {
 			c.up = f.Up
 		}
 		if c.done = c.done || f.Caught; len(f.Runs) > 0 {
+			c.asked = false
 			c.mended()
 		}
 		c.s.post(&wire.Ack{Tag: c.tag, N: f.Up})
@@ -544,6 +546,10 @@ func (c *channel) pump(put func(wire.Frame) error) (bool, error) {
 		s.mu.Unlock()
 		return false, nil
 	}
+	if len(s.out) > 0 {
+		s.mu.Unlock()
+		return true, nil // it may be authority, which has to come first: without it these ops are refused
+	}
 	push, at, caught := c.push, c.at, c.caught && !c.poked
 	c.poked = c.poked && len(c.push) > 0
 	c.push = node.Picks{}
@@ -574,7 +580,7 @@ func (c *channel) pump(put func(wire.Frame) error) (bool, error) {
 	if len(wants) > 0 {
 		n := min(len(wants), wire.MaxItems)
 		s.mu.Lock()
-		c.wants = append(wants[n:], c.wants...)
+		c.wants, c.asked = append(wants[n:], c.wants...), true
 		s.mu.Unlock()
 		return true, put(&wire.Want{Tag: c.tag, Items: wants[:n]})
 	}

@@ -57,7 +57,7 @@ func (c *channel) drive(put func(wire.Frame) error) (bool, error) {
 		s.mu.Unlock()
 		return true, put(&wire.Compare{Tag: c.tag, Authority: print8(a.Digest()), At: t.N}) // nothing differs
 	}
-	c.comparing, c.differs = now, false
+	c.comparing, c.differs, c.asked = now, false, false
 	s.mu.Unlock()
 	w := &walk{t: t}
 	for _, p := range scope {
@@ -227,7 +227,10 @@ func (c *channel) compared(at uint64) {
 // mended notes that ops arrived, here or there: what a comparison found may be
 // mended, and the next need not be waited for; s.mu is held.
 func (c *channel) mended() {
-	if soon := time.Now().Add(50 * time.Millisecond << min(c.again, 12)); !c.synced && soon.Before(c.next) {
+	if c.asked || len(c.wants) > 0 {
+		return // more is to come
+	}
+	if soon := time.Now().Add(50 * time.Millisecond << min(c.again, 5)); !c.synced && soon.Before(c.next) {
 		c.next = soon
 	}
 }

@@ -210,7 +210,10 @@ func about(all []said) (bytes, trips int, kinds []string) {
 // TestEqualPeersSayLittle: two nodes that hold the same find that out with
 // less than 1 KB in both directions together, after one message each way.
 func TestEqualPeersSayLittle(t *testing.T) {
-	n := newNet()
+	inBubble(t, equalPeers)
+}
+
+func equalPeers(t *testing.T, n *net) {
 	a, b := n.peer(t, "a"), n.peer(t, "b")
 	a.fill(2000, 1000)
 	if err := b.join(a.invite()); err != nil {
@@ -234,11 +237,14 @@ func TestEqualPeersSayLittle(t *testing.T) {
 // most 4 KB beside the ops, and two round trips after the digests differed,
 // even where nothing is remembered of an earlier session.
 func TestScatteredChangesCostLittle(t *testing.T) {
+	inBubble(t, scattered)
+}
+
+func scattered(t *testing.T, n *net) {
 	count := 100_000
 	if testing.Short() {
 		count = 20_000
 	}
-	n := newNet()
 	a, b := n.peer(t, "a"), n.peer(t, "b")
 	a.fill(count, 1000)
 	if err := b.join(a.invite()); err != nil {

@@ -42,6 +42,7 @@ type peer struct {
 	host replicate.Host
 	id   *keys.Identity
 	fs   vfs.FS
+	skew time.Duration // that its clock is ahead
 	n    *node.Node
 	r    *replicate.Replicator
 	stop func()
@@ -157,11 +158,12 @@ func (p *peer) start() {
 		level = slog.LevelDebug
 	}
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
-	p.n, err = node.New(node.Config{Store: st, Identity: p.id, Log: log})
+	now := func() time.Time { return time.Now().Add(p.skew) }
+	p.n, err = node.New(node.Config{Store: st, Identity: p.id, Log: log, Now: now})
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	p.r, err = replicate.New(replicate.Config{Node: p.n, Identity: p.id, Self: p.host, Dial: p.net.dial(p.host), Log: log})
+	p.r, err = replicate.New(replicate.Config{Node: p.n, Identity: p.id, Self: p.host, Dial: p.net.dial(p.host), Log: log, Now: now})
 	if err != nil {
 		p.t.Fatal(err)
 	}

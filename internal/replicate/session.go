@@ -453,7 +453,7 @@ func (s *session) proved() {
 	s.mu.Lock()
 	h, known := s.hello, !s.who.Space.IsZero()
 	s.mu.Unlock()
-	if h == nil || known {
+	if h == nil || known || !s.lasting(h) {
 		return
 	}
 	claim := h.Cert.Author
@@ -473,6 +473,14 @@ func (s *session) proved() {
 	s.mu.Unlock()
 }
 
+// lasting reports whether the peer's certificate is good now. One that isn't
+// makes the peer anybody, and doesn't end the session: then the clocks differ,
+// by more than a day, and each side learns that from the other's hello.
+func (s *session) lasting(h *wire.Hello) bool {
+	left := time.UnixMilli(int64(h.Cert.Until)).Sub(s.r.cfg.Now())
+	return left >= 0 && left <= 2*certLife
+}
+
 // identify takes the evidence that was asked for.
 func (s *session) identify(e *wire.Evidence) error {
 	state, err := keys.Evaluate(e.Inception, e.Events)
@@ -484,6 +492,9 @@ func (s *session) identify(e *wire.Evidence) error {
 	claim := s.hello.Cert.Author
 	if state.Space() != claim.Space || !state.Device(claim.Device) {
 		return sennit.Errorf(sennit.BadInput, "the peer's evidence is not for its own device")
+	}
+	if !s.lasting(s.hello) {
+		return nil
 	}
 	s.who, s.recheck = claim, true
 	s.wake()

@@ -391,3 +391,34 @@ func TestFaultsOfATransportEndTheSessionOnly(t *testing.T) {
 		}
 	}
 }
+
+// TestACertificateThatRanOutProvesNothing: clocks that differ by more than a
+// day end no session, and make each side take the other for anybody.
+func TestACertificateThatRanOutProvesNothing(t *testing.T) {
+	for skew, trusted := range map[time.Duration]bool{
+		0: true, 23 * time.Hour: true, -23 * time.Hour: true, 25 * time.Hour: false, -25 * time.Hour: false, 365 * 24 * time.Hour: false, -365 * 24 * time.Hour: false,
+	} {
+		t.Run(skew.String(), func(t *testing.T) {
+			inBubble(t, func(t *testing.T, n *net) {
+				a, b := n.peer(t, "a"), n.peer(t, "b")
+				friends(t, a, b)
+				b.stop()
+				b.skew = skew
+				b.start()
+				time.Sleep(10 * time.Second)
+				for p, other := range map[*peer]*peer{a: b, b: a} {
+					peers := p.r.Peers()
+					if len(peers) != 1 {
+						t.Fatalf("%d sessions", len(peers))
+					}
+					if known := peers[0].Principal.Space == other.n.Self().Space; known != trusted {
+						t.Errorf("the other side is known to be who it is: %v", known)
+					}
+				}
+				if ahead := b.r.Ahead(); (ahead - skew).Abs() > time.Minute {
+					t.Errorf("it learns that it is ahead by %v", ahead)
+				}
+			})
+		})
+	}
+}

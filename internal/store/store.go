@@ -13,13 +13,11 @@ package store
 import (
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"io/fs"
 	"math/rand/v2"
 	"path/filepath"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -51,6 +49,9 @@ const (
 type Config struct {
 	Dir string // the store's own directory; made if it isn't there
 	FS  vfs.FS // nil: the operating system's
+	// Fatal is told that a write failed, when the process can't go on, and must
+	// not return. nil: it panics.
+	Fatal func(error)
 }
 
 // Store is an open store. Its methods are safe for concurrent use; batches are
@@ -60,7 +61,6 @@ type Store struct {
 	db    *pebble.DB
 	cache *pebble.Cache
 	epoch uint64
-	fault atomic.Pointer[error]
 
 	mu     sync.RWMutex // guards what follows
 	view   *View
@@ -86,6 +86,9 @@ func Open(c Config) (*Store, error) {
 	if c.FS == nil {
 		c.FS = vfs.Default
 	}
+	if c.Fatal == nil {
+		c.Fatal = func(err error) { panic(err) }
+	}
 	if err := room(c); err != nil {
 		return nil, err
 	}
@@ -106,7 +109,7 @@ func Open(c Config) (*Store, error) {
 		L0StopWritesThreshold:       32,
 		LBaseMaxBytes:               64 << 20,
 		FormatMajorVersion:          pebble.FormatNewest,
-		Logger:                      faults{s},
+		Logger:                      faults{c.Fatal},
 		EventListener: &pebble.EventListener{
 			// Pebble tries again at once, whatever the reason: a full disk must
 			// not cost a processor as well.
@@ -164,18 +167,17 @@ func openError(c Config, err error) error {
 	return sennit.Errorf(sennit.Internal, "open the store in %s: %w", c.Dir, err)
 }
 
-// faults is Pebble's logger: it says nothing, and remembers the fatal error
-// that Pebble reports before it gives up, so that the panic carries it.
-type faults struct{ s *Store }
+// faults is Pebble's logger: it says nothing but what is fatal.
+type faults struct{ fatal func(error) }
 
 func (faults) Infof(string, ...any)  {}
 func (faults) Errorf(string, ...any) {}
+
+// Fatalf ends the process: Pebble can't go on after a failed write to its log,
+// and must not return from here. What was acknowledged is durable.
 func (f faults) Fatalf(format string, args ...any) {
-	err := fmt.Errorf(format, args...)
-	f.s.fault.Store(&err)
-	// Pebble can't go on after a failed write to its log, and must not return
-	// from here. What was acknowledged is durable.
-	panic(sennit.Errorf(sennit.ReadOnly, "the disk failed: %w", err))
+	f.fatal(sennit.Hint(sennit.Errorf(sennit.ReadOnly, "the disk failed: "+format, args...),
+		"look whether the disk is full or broken; what was acknowledged is safe"))
 }
 
 // load reads the tables that are kept in memory, or makes them.

@@ -1,13 +1,17 @@
 package store_test
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 	"pgregory.net/rapid"
 
 	"github.com/sennit/sennit"
@@ -303,5 +307,47 @@ func TestAClosedStoreIsGone(t *testing.T) {
 	shut(t, s)
 	if _, err := s.View(); sennit.CodeOf(err) != sennit.Gone {
 		t.Errorf("%v", err)
+	}
+}
+
+// TestAFailedDiskIsTold fails a sync: whoever wrote must not be told that it is
+// durable, and Fatal must be told why.
+func TestAFailedDiskIsTold(t *testing.T) {
+	var broken atomic.Bool
+	fs := errorfs.Wrap(vfs.NewMem(), errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if broken.Load() && (op.Kind == errorfs.OpFileSync || op.Kind == errorfs.OpFileSyncData || op.Kind == errorfs.OpFileSyncTo) {
+			return errors.New("input/output error")
+		}
+		return nil
+	}))
+	told := make(chan error, 1)
+	s, err := store.Open(store.Config{Dir: "store", FS: fs, Fatal: func(err error) {
+		select {
+		case told <- err:
+		default:
+		}
+		select {} // as a process that ended
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	broken.Store(true)
+	done := make(chan error, 1)
+	go func() {
+		b := s.Batch()
+		b.SetLocal("a", []byte{1})
+		done <- b.Sync()
+	}()
+	select {
+	case err := <-told:
+		if sennit.CodeOf(err) != sennit.ReadOnly || !strings.Contains(err.Error(), "input/output error") || sennit.HintOf(err) == "" {
+			t.Errorf("%v", err)
+		}
+	case err := <-done:
+		if err == nil {
+			t.Error("it is durable, they say")
+		}
+	case <-time.After(10 * time.Second):
+		t.Fatal("nobody is told")
 	}
 }
