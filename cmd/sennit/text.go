@@ -45,19 +45,13 @@ func cursorText(c sennit.Cursor) string {
 	if c == (sennit.Cursor{}) {
 		return ""
 	}
-	return strconv.FormatUint(c.Epoch, 10) + "-" + strconv.FormatUint(c.N, 10)
+	return c.String()
 }
 
-func parseCursor(text string) (c sennit.Cursor, err error) {
-	epoch, n, ok := strings.Cut(text, "-")
-	if ok {
-		c.Epoch, err = strconv.ParseUint(epoch, 10, 64)
+func parseCursor(text string) (sennit.Cursor, error) {
+	c, err := sennit.ParseCursor(text)
+	if err != nil {
+		err = sennit.Hint(err, "take one from the output of: sennit watch --json")
 	}
-	if ok && err == nil {
-		c.N, err = strconv.ParseUint(n, 10, 64)
-	}
-	if !ok || err != nil {
-		return c, sennit.Hint(sennit.Errorf(sennit.BadInput, "%q is not a cursor", text), "take one from the output of: sennit watch --json")
-	}
-	return c, nil
+	return c, err
 }

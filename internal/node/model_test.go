@@ -493,8 +493,12 @@ func TestNodesConverge(t *testing.T) {
 	for _, name := range []string{"owner", "left", "right"} {
 		newIdentity(t, name)
 	}
+	longest := 500
+	if testing.Short() {
+		longest = 250
+	}
 	rapid.Check(t, func(rt *rapid.T) {
-		c := newChoices(rapid.Uint64().Draw(rt, "seed"), rapid.IntRange(60, 500).Draw(rt, "choices"))
+		c := newChoices(rapid.Uint64().Draw(rt, "seed"), rapid.IntRange(60, longest).Draw(rt, "choices"))
 		if err := inBubble(t, func(f failer) {
 			s := newScene(f, t, c)
 			defer s.close()

@@ -243,7 +243,7 @@ func TestScatteredChangesCostLittle(t *testing.T) {
 func scattered(t *testing.T, n *net) {
 	count := 100_000
 	if testing.Short() {
-		count = 20_000
+		count = 10_000
 	}
 	a, b := n.peer(t, "a"), n.peer(t, "b")
 	a.fill(count, 1000)

@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
+	"errors"
 	"slices"
 	"sync"
 	"time"
@@ -65,7 +66,7 @@ func (r *Replicator) serve(ctx context.Context, conn Conn, dialed bool, join *jo
 	s.in.OnDone = s.refused
 	rand.Read(s.nonce[:])
 	if !r.enter(s) {
-		return errorsJoin(sennit.Errorf(sennit.Conflict, "there is a session with this host already"), conn.Close())
+		return errors.Join(sennit.Errorf(sennit.Conflict, "there is a session with this host already"), conn.Close())
 	}
 	defer r.leave(s)
 	sub := r.n.Subscribe(sennit.Space{}, func() {
@@ -103,7 +104,7 @@ func (r *Replicator) serve(ctx context.Context, conn Conn, dialed bool, join *jo
 		s.err = cmp.Or(s.err, err, ctx.Err())
 		s.drained.Broadcast()
 		s.mu.Unlock()
-		return errorsJoin(err, conn.Close())
+		return errors.Join(err, conn.Close())
 	})
 	err := g.Wait()
 	if j := s.joined(); j != nil {

@@ -42,7 +42,11 @@ func friends(t *testing.T, a, b *peer) {
 // TestRestartInTheMiddleOfAFirstSync stops either side after some messages
 // with ops, and starts it again on the same store.
 func TestRestartInTheMiddleOfAFirstSync(t *testing.T) {
-	for _, after := range []int{1, 2, 4} {
+	moments := []int{1, 2, 4}
+	if testing.Short() {
+		moments = moments[1:2]
+	}
+	for _, after := range moments {
 		for _, who := range []string{"the writer", "the reader"} {
 			t.Run(fmt.Sprintf("%s after %d", who, after), func(t *testing.T) {
 				inBubble(t, func(t *testing.T, n *net) {
@@ -128,7 +132,11 @@ func TestBothSidesDialAtOnce(t *testing.T) {
 // TestAPeerThatWasKilledIsBackSoon: the other side doesn't know that the session
 // is dead, and must not hold on to it until it would notice by itself.
 func TestAPeerThatWasKilledIsBackSoon(t *testing.T) {
-	for range 4 { // the host with the lower key is one or the other
+	pairs := 4 // the host with the lower key is one or the other
+	if testing.Short() {
+		pairs = 1
+	}
+	for range pairs {
 		inBubble(t, func(t *testing.T, n *net) {
 			a, b := n.peer(t, "a"), n.peer(t, "b")
 			friends(t, a, b)
@@ -339,8 +347,12 @@ func TestAPeerWithoutRightsLearnsNothing(t *testing.T) {
 // TestFaultsOfATransportEndTheSessionOnly loses, repeats or reorders one
 // message. The session ends, and the next one finds what is missing.
 func TestFaultsOfATransportEndTheSessionOnly(t *testing.T) {
+	moments := []int{0, 1, 2, 3, 5, 8}
+	if testing.Short() {
+		moments = []int{0, 2, 5}
+	}
 	for _, fault := range []string{"lost", "repeated", "reordered"} {
-		for _, at := range []int{0, 1, 2, 3, 5, 8} {
+		for _, at := range moments {
 			t.Run(fmt.Sprintf("%s %d", fault, at), func(t *testing.T) {
 				inBubble(t, func(t *testing.T, n *net) {
 					a, b := n.peer(t, "a"), n.peer(t, "b")

@@ -3,7 +3,6 @@ package replicate
 import (
 	"bytes"
 	"context"
-	"errors"
 	"slices"
 	"time"
 
@@ -158,8 +157,6 @@ func (s *session) due() time.Duration {
 	}
 	return max(wait, time.Millisecond)
 }
-
-func errorsJoin(a, b error) error { return errors.Join(a, b) }
 
 // median is the middle of some times, the lower one of two.
 func median(all []time.Duration) time.Duration {
