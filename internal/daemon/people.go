@@ -286,21 +286,15 @@ func (d *daemon) join(r *http.Request) (int, any, error) {
 // tells what it is called then. One that was followed before the invitation
 // was used had a name, or none, already.
 func (d *daemon) call(ctx context.Context, space sennit.Space, name string) (string, error) {
-	follows, err := d.node.Follows()
-	if err != nil {
-		return "", err
-	}
-	for _, f := range follows {
-		if f.Space != space {
-			continue
-		}
-		if name == "" || name == f.Name {
-			return f.Name, nil
+	err := d.node.EditFollow(ctx, space, func(f *node.Follow) bool {
+		if f.Mode == "" || name == "" || name == f.Name {
+			name = f.Name // none, if it was unfollowed at the same moment
+			return false
 		}
 		f.Name = name
-		return name, d.node.SetFollow(ctx, f)
-	}
-	return "", nil // unfollowed at the same moment
+		return true
+	})
+	return name, err
 }
 
 // parseHost reads where a follower is to look: the key of a node that has the

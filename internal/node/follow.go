@@ -46,25 +46,54 @@ func (n *Node) Follows() ([]Follow, error) {
 // it can be watched before anything of it is here, and tells the watches of
 // @follows.
 func (n *Node) SetFollow(ctx context.Context, f Follow) error {
-	b, err := json.Marshal(f)
+	return n.follow(ctx, f.Space, func(b *store.Batch) error { return n.putFollow(b, f) })
+}
+
+// EditFollow changes how a space is followed; edit gets an empty Mode if it
+// isn't, and reports whether it changed anything. What others change meanwhile
+// is not lost.
+func (n *Node) EditFollow(ctx context.Context, id sennit.Space, edit func(f *Follow) (changed bool)) error {
+	return n.follow(ctx, id, func(b *store.Batch) error {
+		raw, err := n.Local(followKey + id.String())
+		if err != nil {
+			return err
+		}
+		var f Follow
+		if raw != nil {
+			if err := json.Unmarshal(raw, &f); err != nil {
+				return sennit.Errorf(sennit.Internal, "the record of a follow is damaged: %w", err)
+			}
+		}
+		if f.Space = id; !edit(&f) {
+			return nil
+		}
+		return n.putFollow(b, f)
+	})
+}
+
+// follow does something about a follow. It has a group commit of its own, so
+// that it finds all that was done before.
+func (n *Node) follow(ctx context.Context, id sennit.Space, do func(*store.Batch) error) error {
+	return n.submit(ctx, &request{space: id, done: make(chan result, 1), follow: &id, do: do}).err
+}
+
+func (n *Node) putFollow(b *store.Batch, f Follow) error {
+	raw, err := json.Marshal(f)
 	if err != nil {
 		return err
 	}
-	values := map[string][]byte{followKey + f.Space.String(): b}
 	if f.Name != "" {
-		if have, err := n.Local("name/" + f.Name); err != nil {
+		have, err := n.Local("name/" + f.Name)
+		if err != nil {
 			return err
-		} else if have != nil && !slices.Equal(have, f.Space[:]) {
+		}
+		if have != nil && !slices.Equal(have, f.Space[:]) {
 			return sennit.Hint(sennit.Errorf(sennit.Conflict, "@%s is somebody else here", f.Name), "choose another name")
 		}
-		values["name/"+f.Name] = f.Space[:]
+		b.SetLocal("name/"+f.Name, f.Space[:])
 	}
-	return n.submit(ctx, &request{space: f.Space, done: make(chan result, 1), follow: &f.Space, do: func(b *store.Batch) error {
-		for name, value := range values {
-			b.SetLocal(name, value)
-		}
-		return nil
-	}}).err
+	b.SetLocal(followKey+f.Space.String(), raw)
+	return nil
 }
 
 // Unfollow stops following a space. What is here of it stays.

@@ -41,9 +41,10 @@ func (r *request) finish(res result) {
 }
 
 // alone reports whether a request needs a group commit of its own: it may
-// change verdicts, for which all that came before must be in the store.
+// change verdicts, or it reads what it changes, for which all that came before
+// must be in the store.
 func (r *request) alone() bool {
-	return r.rejudge || r.class == wire.Authority || len(r.evidence) > 0 || r.run != nil && r.run.rec.Class == wire.Authority
+	return r.rejudge || r.follow != nil || r.class == wire.Authority || len(r.evidence) > 0 || r.run != nil && r.run.rec.Class == wire.Authority
 }
 
 type result struct {

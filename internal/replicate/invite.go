@@ -200,22 +200,16 @@ func (s *session) befriend(ctx context.Context, g wire.Grant, e *wire.Evidence, 
 	if err := s.in.Evidence(ctx, s.n.Self().Space, e); err != nil { // now that a rule names it
 		return err
 	}
-	follows, err := s.n.Follows()
-	if err != nil {
-		return err
-	}
-	for _, have := range follows {
-		if have.Space == f.Space {
+	return s.n.EditFollow(ctx, f.Space, func(have *node.Follow) bool {
+		if f.Mode, f.Prefixes = "live", []sennit.Path{""}; have.Mode != "" {
 			f.Name, f.Prefixes, f.Mode = have.Name, have.Prefixes, have.Mode
-			if len(f.Addrs) == 0 {
-				f.Addrs = have.Addrs
-			}
 		}
-	}
-	if f.Mode == "" {
-		f.Mode, f.Prefixes = "live", []sennit.Path{""}
-	}
-	return s.n.SetFollow(ctx, f)
+		if len(f.Addrs) == 0 {
+			f.Addrs = have.Addrs
+		}
+		*have = f
+		return true
+	})
 }
 
 // joining is the use of an invitation, on the invitee's side.

@@ -508,18 +508,17 @@ func (s *session) reachable(ctx context.Context, f *wire.Addrs) error {
 	s.mu.Lock()
 	who := s.who
 	s.mu.Unlock()
-	follows, err := s.n.Follows()
-	if err != nil {
-		return err
+	if who.Space.IsZero() {
+		return nil
 	}
-	for _, fo := range follows {
-		if fo.Space != who.Space || fo.Host == hostText(s.conn.Host()) && slices.Equal(fo.Addrs, f.Addrs) {
-			continue
+	host := hostText(s.conn.Host())
+	return s.n.EditFollow(ctx, who.Space, func(fo *node.Follow) bool {
+		if fo.Mode == "" || fo.Host == host && slices.Equal(fo.Addrs, f.Addrs) {
+			return false
 		}
-		fo.Host, fo.Addrs = hostText(s.conn.Host()), f.Addrs
-		return s.n.SetFollow(ctx, fo)
-	}
-	return nil
+		fo.Host, fo.Addrs = host, f.Addrs
+		return true
+	})
 }
 
 // match opens the spaces that the peer is interested in and may read, and
