@@ -170,8 +170,10 @@ func (d *daemon) status(r *http.Request) (int, any, error) {
 // warnings is what is wrong and costs nothing to know.
 func (d *daemon) warnings() []Finding {
 	all := []Finding{}
-	if err := d.full(); err != nil {
-		all = append(all, Finding{What: err.Error(), Do: sennit.HintOf(err), Grave: true})
+	for _, err := range []error{d.disk.full(), d.ahead()} {
+		if err != nil {
+			all = append(all, Finding{What: err.Error(), Do: sennit.HintOf(err), Grave: true})
+		}
 	}
 	if skew := d.rep.Ahead(); skew.Abs() > time.Minute && skew <= maxAheadClock {
 		all = append(all, Finding{What: "this machine's clock differs from most peers' by " + skew.Round(time.Second).String(), Do: "set the clock"})

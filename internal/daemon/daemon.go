@@ -122,7 +122,7 @@ func (d *daemon) open() (err error) {
 	if err := g.Wait(); err != nil {
 		return err
 	}
-	d.node, err = node.New(node.Config{Store: d.store, Identity: d.id, Log: d.log, Now: d.cfg.Now, Full: d.full})
+	d.node, err = node.New(node.Config{Store: d.store, Identity: d.id, Log: d.log, Now: d.cfg.Now, Full: d.disk.full, Ahead: d.ahead})
 	if err != nil {
 		return err
 	}
@@ -195,11 +195,9 @@ func (d *daemon) fatal(err error) {
 	os.Exit(sennit.CodeOf(err).Exit())
 }
 
-// full is why the node may not write now.
-func (d *daemon) full() error {
-	if err := d.disk.full(); err != nil {
-		return err
-	}
+// ahead is why the node may not write of its own now. What others wrote, and
+// records that nobody else sees, bear no time of this clock.
+func (d *daemon) ahead() error {
 	if d.rep == nil {
 		return nil
 	}

@@ -44,7 +44,7 @@ func (d *disk) full() error {
 }
 
 // look tells what is known. It is asked before each group commit, and those
-// have at most 4 MiB. While one caller looks the others get what was known.
+// have about 1 MiB. While one caller looks the others get what was known.
 func (d *disk) look() (Usage, error) {
 	now := d.now()
 	d.mu.Lock()

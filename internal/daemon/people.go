@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"slices"
@@ -120,26 +121,22 @@ func (d *daemon) putFollow(r *http.Request) (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	f := node.Follow{Space: space, Name: in.Name, Prefixes: []sennit.Path{""}, Mode: "live", Host: host, Addrs: addrs}
 	status := http.StatusCreated
-	follows, err := d.node.Follows()
-	if err != nil {
+	var now node.Follow
+	if err := d.node.EditFollow(r.Context(), space, func(f *node.Follow) {
+		if f.Mode != "" {
+			status = http.StatusOK
+		}
+		f.Mode, f.Prefixes = "live", []sennit.Path{""}
+		f.Name = cmp.Or(in.Name, f.Name)
+		if host != "" {
+			f.Host, f.Addrs = host, addrs
+		}
+		now = *f
+	}); err != nil {
 		return 0, nil, err
 	}
-	if i := slices.IndexFunc(follows, func(f node.Follow) bool { return f.Space == space }); i >= 0 {
-		have := follows[i]
-		status = http.StatusOK
-		if f.Name == "" {
-			f.Name = have.Name
-		}
-		if f.Host == "" {
-			f.Host, f.Addrs = have.Host, have.Addrs
-		}
-	}
-	if err := d.node.SetFollow(r.Context(), f); err != nil {
-		return 0, nil, err
-	}
-	return status, follow(f), nil
+	return status, follow(now), nil
 }
 
 // vacantName reports an error unless a space can be called name here. It may
@@ -264,8 +261,10 @@ func (d *daemon) join(r *http.Request) (int, any, error) {
 	if err := d.vacantName(in.Name, link.Space); err != nil {
 		return 0, nil, err
 	}
-	if err := d.full(); err != nil {
-		return 0, nil, err
+	for _, err := range []error{d.disk.full(), d.ahead()} {
+		if err != nil {
+			return 0, nil, err
+		}
 	}
 	joined, err := d.rep.Join(r.Context(), in.Link, in.Name, d.spawn)
 	if err != nil {
@@ -286,13 +285,11 @@ func (d *daemon) join(r *http.Request) (int, any, error) {
 // tells what it is called then. One that was followed before the invitation
 // was used had a name, or none, already.
 func (d *daemon) call(ctx context.Context, space sennit.Space, name string) (string, error) {
-	err := d.node.EditFollow(ctx, space, func(f *node.Follow) bool {
-		if f.Mode == "" || name == "" || name == f.Name {
-			name = f.Name // none, if it was unfollowed at the same moment
-			return false
+	err := d.node.EditFollow(ctx, space, func(f *node.Follow) {
+		if f.Mode != "" { // else it was unfollowed at the same moment
+			f.Name = cmp.Or(name, f.Name)
 		}
-		f.Name = name
-		return true
+		name = f.Name
 	})
 	return name, err
 }

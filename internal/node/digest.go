@@ -24,8 +24,9 @@ type Trie struct {
 }
 
 // Trie brings a space's trie up to date and reads it. The cost is that of what
-// arrived since it was last asked for. Release it with Done.
-func (n *Node) Trie(id sennit.Space) (*Trie, error) {
+// arrived since it was last asked for; what was done of that is kept when ctx
+// ends. Release it with Done.
+func (n *Node) Trie(ctx context.Context, id sennit.Space) (*Trie, error) {
 	sp := n.space(id)
 	if sp == nil {
 		return nil, sennit.Errorf(sennit.NotFound, "this node holds nothing of space %s", id)
@@ -46,6 +47,9 @@ func (n *Node) Trie(id sennit.Space) (*Trie, error) {
 		return nil, err
 	}
 	for at < v.N {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
 		changes, next, err := n.changes(v, sp, at)
 		if err != nil {
 			return nil, err
@@ -152,13 +156,13 @@ func (n *Node) names(v *store.View, sp *space, changes []tree.Change, paths []se
 }
 
 // Digest implements [sennit.Bus].
-func (b *view) Digest(_ context.Context, a sennit.Addr) (sennit.Digest, error) {
+func (b *view) Digest(ctx context.Context, a sennit.Addr) (sennit.Digest, error) {
 	sp, v, err := b.open(a)
 	if err != nil {
 		return sennit.Digest{}, err
 	}
 	v.Release()
-	t, err := b.n.Trie(sp.id)
+	t, err := b.n.Trie(ctx, sp.id)
 	if err != nil {
 		return sennit.Digest{}, err
 	}

@@ -1,14 +1,13 @@
 package node
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
-	"slices"
 
 	"github.com/sennit/sennit"
 
 	"github.com/sennit/sennit/internal/hub"
-	"github.com/sennit/sennit/internal/store"
 )
 
 // Follow is a space that this node replicates, and how.
@@ -21,105 +20,104 @@ type Follow struct {
 	Addrs    []string      `json:"addrs,omitempty"` // where it was reached
 }
 
-const followKey = "follow/"
+// Names of local records: of a follow, by space, and of a space, by petname.
+const (
+	followKey = "follow/"
+	nameKey   = "name/"
+)
 
 // Follows lists what this node follows, by space.
 func (n *Node) Follows() ([]Follow, error) {
 	var all []Follow
 	err := n.Locals(followKey, func(name string, b []byte) error {
-		var f Follow
 		id, err := sennit.ParseSpace(name[len(followKey):])
-		if err == nil {
-			err = json.Unmarshal(b, &f)
-		}
 		if err != nil {
-			return sennit.Errorf(sennit.Internal, "the record of a follow is damaged: %w", err)
+			return damagedFollow(err)
 		}
-		f.Space = id
+		f, err := decodeFollow(id, b)
 		all = append(all, f)
-		return nil
+		return err
 	})
 	return all, err
 }
 
-// SetFollow follows a space, or changes how. It makes the space known, so that
-// it can be watched before anything of it is here, and tells the watches of
-// @follows.
-func (n *Node) SetFollow(ctx context.Context, f Follow) error {
-	return n.follow(ctx, f.Space, func(b *store.Batch) error { return n.putFollow(b, f) })
-}
-
-// EditFollow changes how a space is followed; edit gets an empty Mode if it
-// isn't, and reports whether it changed anything. What others change meanwhile
-// is not lost.
-func (n *Node) EditFollow(ctx context.Context, id sennit.Space, edit func(f *Follow) (changed bool)) error {
-	return n.follow(ctx, id, func(b *store.Batch) error {
-		raw, err := n.Local(followKey + id.String())
-		if err != nil {
-			return err
-		}
-		var f Follow
-		if raw != nil {
-			if err := json.Unmarshal(raw, &f); err != nil {
-				return sennit.Errorf(sennit.Internal, "the record of a follow is damaged: %w", err)
-			}
-		}
-		if f.Space = id; !edit(&f) {
-			return nil
-		}
-		return n.putFollow(b, f)
-	})
-}
-
-// follow does something about a follow. It has a group commit of its own, so
-// that it finds all that was done before.
-func (n *Node) follow(ctx context.Context, id sennit.Space, do func(*store.Batch) error) error {
-	return n.submit(ctx, &request{space: id, done: make(chan result, 1), follow: &id, do: do}).err
-}
-
-func (n *Node) putFollow(b *store.Batch, f Follow) error {
-	raw, err := json.Marshal(f)
-	if err != nil {
-		return err
+func decodeFollow(id sennit.Space, b []byte) (f Follow, err error) {
+	if b != nil {
+		err = json.Unmarshal(b, &f)
 	}
-	if f.Name != "" {
-		have, err := n.Local("name/" + f.Name)
-		if err != nil {
-			return err
-		}
-		if have != nil && !slices.Equal(have, f.Space[:]) {
-			return sennit.Hint(sennit.Errorf(sennit.Conflict, "@%s is somebody else here", f.Name), "choose another name")
-		}
-		b.SetLocal("name/"+f.Name, f.Space[:])
+	if f.Space = id; err != nil {
+		err = damagedFollow(err)
 	}
-	b.SetLocal(followKey+f.Space.String(), raw)
-	return nil
+	return f, err
 }
 
-// Unfollow stops following a space. What is here of it stays.
+func damagedFollow(why error) error {
+	return sennit.Errorf(sennit.Internal, "the record of a follow is damaged: %w", why)
+}
+
+// EditFollow follows a space, changes how, or stops it: edit gets what there
+// is and changes it. Without a Mode a space is not followed; what is here of it
+// stays. Edits don't overlap. A space that is followed is known, so that it can
+// be watched before anything of it is here. It fails with Conflict if the name
+// is that of another space.
+func (n *Node) EditFollow(ctx context.Context, id sennit.Space, edit func(f *Follow)) error {
+	return n.submit(ctx, &request{space: id, done: make(chan result, 1), follow: edit}).err
+}
+
+// Unfollow stops following a space.
 func (n *Node) Unfollow(ctx context.Context, id sennit.Space) error {
-	values := map[string][]byte{followKey + id.String(): nil}
-	err := n.Locals("name/", func(name string, b []byte) error {
-		if slices.Equal(b, id[:]) {
-			values[name] = nil
-		}
-		return nil
-	})
+	return n.EditFollow(ctx, id, func(f *Follow) { *f = Follow{} })
+}
+
+// editFollow changes the record of a follow, and tells the watches of @follows.
+// It has a group commit of its own, so what is durable is all that there is.
+func (t *txn) editFollow(id sennit.Space, edit func(*Follow)) error {
+	key := followKey + id.String()
+	old, err := t.n.Local(key)
 	if err != nil {
 		return err
 	}
-	return n.submit(ctx, &request{space: id, done: make(chan result, 1), follow: &id, do: func(b *store.Batch) error {
-		for name, value := range values {
-			b.SetLocal(name, value)
-		}
+	was, err := decodeFollow(id, old)
+	if err != nil {
+		return err
+	}
+	f := was
+	edit(&f)
+	var b []byte
+	if f.Mode == "" {
+		f = Follow{}
+	} else if b, err = json.Marshal(f); err != nil {
+		return err
+	}
+	if bytes.Equal(b, old) {
 		return nil
-	}}).err
-}
-
-// follows is the event that a space is followed now, or isn't any more.
-func (t *txn) follows(id sennit.Space) {
-	t.keep(t.space(id)) // so that it can be watched before anything of it is here
+	}
+	if f.Name != was.Name {
+		if err := t.rename(id, was.Name, f.Name); err != nil {
+			return err
+		}
+	}
+	t.b.SetLocal(key, b)
+	t.keep(t.space(id))
 	t.events = append(t.events, hub.Event[*sennit.Update]{
 		N: t.n.arrivals, Path: sennit.Path(followsTopic + "/" + id.String()),
 	})
+	return nil
+}
+
+// rename gives a space another petname; "" is none.
+func (t *txn) rename(id sennit.Space, from, to string) error {
+	if to != "" {
+		switch have, err := t.n.Local(nameKey + to); {
+		case err != nil:
+			return err
+		case have != nil && !bytes.Equal(have, id[:]):
+			return sennit.Hint(sennit.Errorf(sennit.Conflict, "@%s is somebody else here", to), "choose another name")
+		}
+		t.b.SetLocal(nameKey+to, id[:])
+	}
+	if from != "" {
+		t.b.SetLocal(nameKey+from, nil)
+	}
+	return nil
 }

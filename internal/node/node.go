@@ -46,6 +46,9 @@ type Config struct {
 	// Full says that there is no room to write, nil if there is; it is asked
 	// before each group commit. Default: there always is.
 	Full func() error
+	// Ahead says that this node's clock is wrong, nil if it seems right; it is
+	// asked before each commit of its own. Default: it is right.
+	Ahead func() error
 }
 
 // Node is a running engine. Make one with [New], then call Run.
@@ -101,6 +104,9 @@ func open(c Config) (*Node, error) {
 	}
 	if c.Full == nil {
 		c.Full = func() error { return nil }
+	}
+	if c.Ahead == nil {
+		c.Ahead = func() error { return nil }
 	}
 	n := &Node{
 		cfg: c, st: c.Store, hub: hub.New[*sennit.Update](hub.Config{Ring: 2 * sennit.MaxOps}), self: c.Identity.Principal(),

@@ -130,7 +130,7 @@ func lag(t *testing.T, ids []identity, tail bool) {
 		}
 	}
 	space := friend.Self().Space
-	if err := m.SetFollow(t.Context(), node.Follow{Space: space}); err != nil {
+	if err := m.EditFollow(t.Context(), space, func(f *node.Follow) { f.Mode = "live" }); err != nil {
 		t.Fatal(err)
 	}
 	take()

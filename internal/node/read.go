@@ -73,7 +73,7 @@ func (n *Node) Resolve(root string) (sennit.Space, error) {
 	case root == "_node":
 		return sennit.Space{}, sennit.Errorf(sennit.NotFound, "/_node is not a space")
 	case strings.HasPrefix(root, "@"):
-		id, err := n.Local("name/" + root[1:])
+		id, err := n.Local(nameKey + root[1:])
 		if err != nil {
 			return sennit.Space{}, err
 		}

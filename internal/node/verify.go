@@ -141,7 +141,7 @@ func (x *check) damage(where string, err error) error {
 }
 
 func (x *check) space(ctx context.Context) error {
-	trie, err := x.freeze()
+	trie, err := x.freeze(ctx)
 	if err != nil {
 		return x.damage(x.where(), err)
 	}
@@ -184,9 +184,9 @@ func (x *check) space(ctx context.Context) error {
 }
 
 // freeze takes the view that is checked, and the digests that go with it.
-func (x *check) freeze() (trie *Trie, err error) {
+func (x *check) freeze(ctx context.Context) (trie *Trie, err error) {
 	for {
-		if trie, err = x.n.Trie(x.sp.id); err != nil {
+		if trie, err = x.n.Trie(ctx, x.sp.id); err != nil {
 			return nil, err
 		}
 		if x.v, err = x.n.st.View(); err != nil {
@@ -373,7 +373,7 @@ func (x *check) compare(ctx context.Context, trie *Trie) error {
 	if other.num == ^uint32(0) {
 		return nil
 	}
-	good, err := x.twin.Trie(other.id)
+	good, err := x.twin.Trie(ctx, other.id)
 	if err != nil {
 		return err
 	}

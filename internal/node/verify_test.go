@@ -87,7 +87,7 @@ func TestVerifyFindsDamage(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			if _, err := m.Trie(id.Space()); err != nil { // digests of what was right
+			if _, err := m.Trie(t.Context(), id.Space()); err != nil { // digests of what was right
 				t.Fatal(err)
 			}
 			v, err := m.st.View()
@@ -131,7 +131,7 @@ func TestVerifyFindsWrongDigests(t *testing.T) {
 	if _, err := m.Bus(m.Owner()).Write(t.Context(), "me", []sennit.Change{{Kind: sennit.KindPut, Path: "a"}}); err != nil {
 		t.Fatal(err)
 	}
-	trie, err := m.Trie(m.Self().Space)
+	trie, err := m.Trie(t.Context(), m.Self().Space)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -23,7 +23,7 @@ type request struct {
 	run      *checkedRun
 	evidence []access.Evidence // joins the space's before anything is judged
 	do       func(*store.Batch) error
-	follow   *sennit.Space // what do makes this node follow
+	follow   func(*Follow) // changes how the space is followed
 	rejudge  bool          // the commits of the space that wait
 
 	size int
@@ -151,6 +151,9 @@ func (n *Node) local(t *txn, reqs []*request, results []result) {
 // in results.
 func (t *txn) own(reqs []*request, results []result) (*commit.Commit, error) {
 	n, first := t.n, reqs[0]
+	if err := n.cfg.Ahead(); err != nil {
+		return nil, err
+	}
 	sp := t.space(first.space)
 	if err := t.evidence(sp, first.evidence); err != nil {
 		return nil, err
@@ -214,10 +217,12 @@ func (t *txn) allowed(sp *space, ls *logState, auth []sennit.Hash, r *request) e
 
 // other does what isn't an own write.
 func (n *Node) other(t *txn, r *request) (res result) {
-	if r.do != nil {
-		if res.err = r.do(t.b); res.err == nil && r.follow != nil {
-			t.follows(*r.follow)
-		}
+	switch {
+	case r.do != nil:
+		res.err = r.do(t.b)
+		return res
+	case r.follow != nil:
+		res.err = t.editFollow(r.space, r.follow)
 		return res
 	}
 	sp := t.space(r.space)

@@ -106,7 +106,7 @@ func (c *channel) filter(scope []sennit.Path) node.Filter {
 
 // begin opens the space from this side, unless the other goroutine of the
 // session did meanwhile.
-func (c *channel) begin() error {
+func (c *channel) begin(ctx context.Context) error {
 	s := c.s
 	wanted, err := s.wanted()
 	if err != nil {
@@ -120,7 +120,7 @@ func (c *channel) begin() error {
 	c.feed = s.n.Feed(c.space, c.filter(scope))
 	since := s.r.shortcut(s.conn.Host(), c.space)
 	c.up, c.saved = since.N, since.N
-	o, err := c.holding(scope, since)
+	o, err := c.holding(ctx, scope, since)
 	if err != nil {
 		return err
 	}
@@ -137,8 +137,8 @@ func (c *channel) begin() error {
 }
 
 // open says what this side holds.
-func (c *channel) open(scope []sennit.Path, since sennit.Cursor) error {
-	o, err := c.holding(scope, since)
+func (c *channel) open(ctx context.Context, scope []sennit.Path, since sennit.Cursor) error {
+	o, err := c.holding(ctx, scope, since)
 	if err != nil {
 		return err
 	}
@@ -150,7 +150,7 @@ func (c *channel) open(scope []sennit.Path, since sennit.Cursor) error {
 }
 
 // holding works out what this side holds.
-func (c *channel) holding(scope []sennit.Path, since sennit.Cursor) (*wire.Open, error) {
+func (c *channel) holding(ctx context.Context, scope []sennit.Path, since sennit.Cursor) (*wire.Open, error) {
 	a := c.s.n.Authority(c.space)
 	o := &wire.Open{Tag: c.tag, Scope: scope, Since: since}
 	if a != nil {
@@ -162,7 +162,7 @@ func (c *channel) holding(scope []sennit.Path, since sennit.Cursor) (*wire.Open,
 		return nil, err
 	}
 	o.At = sennit.Cursor{Epoch: c.s.n.Epoch(), N: at}
-	switch t, err := c.s.n.Trie(c.space); {
+	switch t, err := c.s.n.Trie(ctx, c.space); {
 	case sennit.CodeOf(err) == sennit.NotFound: // followed, but nothing of it is here yet
 	case err != nil:
 		return nil, err
@@ -191,7 +191,7 @@ func (c *channel) holding(scope []sennit.Path, since sennit.Cursor) (*wire.Open,
 
 // renew opens the space again if what the peer may read, or the authority that
 // everything is judged by, changed since this side opened it.
-func (c *channel) renew() error {
+func (c *channel) renew(ctx context.Context) error {
 	scope, a := c.reach(), c.s.n.Authority(c.space)
 	c.s.mu.Lock()
 	mine, up := c.mine, c.up
@@ -207,7 +207,7 @@ func (c *channel) renew() error {
 		feed.Known, c.feed = c.feed.Known, feed
 		c.s.mu.Unlock()
 	}
-	if err := c.open(scope, sennit.Cursor{Epoch: mine.Since.Epoch, N: up}); err != nil {
+	if err := c.open(ctx, scope, sennit.Cursor{Epoch: mine.Since.Epoch, N: up}); err != nil {
 		return err
 	}
 	c.s.mu.Lock()
@@ -246,7 +246,7 @@ func (s *session) opened(ctx context.Context, o *wire.Open) error {
 		if c == nil {
 			return nil // unfollowed meanwhile
 		}
-		if err := c.begin(); err != nil {
+		if err := c.begin(ctx); err != nil {
 			return err
 		}
 		if c = s.channel(o.Tag); c == nil {
@@ -311,120 +311,6 @@ func (c *channel) equal(at uint64) {
 	c.synced, c.comparing, c.again, c.holes = true, time.Time{}, 0, false
 	c.next = time.Now().Add(compareEvery)
 	c.up = max(c.up, at)
-}
-
-// startPump decides from where the peer gets what arrives here.
-func (c *channel) startPump(o *wire.Open, first bool) error {
-	s := c.s
-	sizes, err := s.n.Logs(c.space)
-	if err != nil {
-		return err
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for id, size := range sizes {
-		i, ok := slices.BinarySearchFunc(o.Sizes, [8]byte(id[:8]), func(l wire.LogSize, id [8]byte) int { return bytes.Compare(l.Log[:], id[:]) })
-		if ok && first {
-			c.feed.Known[id] = min(o.Sizes[i].Size, size)
-		}
-	}
-	if !first {
-		return nil
-	}
-	c.pumping = true
-	switch {
-	case o.Since.Epoch == s.n.Epoch():
-		c.at = min(o.Since.N, c.mine.At.N)
-	case o.Ops == 0:
-		c.at = 0
-	default:
-		c.at = c.mine.At.N // the comparison finds the rest
-	}
-	return nil
-}
-
-// lacking is the authority commits and evidence that the peer lacks, in as many
-// messages as it takes. A commit comes after those that it names. Evidence comes
-// last, with what it is evidence for; a commit that needs it to be accepted is
-// sent again, since the peer says that it lacks it.
-func (c *channel) lacking(o *wire.Open) (frames []wire.Frame, err error) {
-	s := c.s
-	has, err := s.n.Ancestry(c.space, o.Heads)
-	if err != nil {
-		return nil, err
-	}
-	batch, err := s.n.Feed(c.space, nil).Authority(frameBytes, func(id sennit.Hash) bool { return has[id] })
-	if err != nil {
-		return nil, err
-	}
-	logs := map[sennit.Hash]wire.Log{}
-	for _, l := range batch.Logs {
-		logs[l.ID()] = l
-	}
-	f, size := &wire.AuthorityFrame{Tag: c.tag}, 0
-	room := func(n int) {
-		if size += n; size > n && (size > 2*frameBytes || len(f.Runs)+len(f.Evidence) == maxRunsSent) {
-			frames = append(frames, f)
-			f, size = &wire.AuthorityFrame{Tag: c.tag}, n
-		}
-	}
-	for _, run := range batch.Runs {
-		room(len(run.Append(nil)))
-		if l, ok := logs[run.Log]; ok {
-			f.Logs = append(f.Logs, l)
-			delete(logs, run.Log)
-		}
-		f.Runs = append(f.Runs, run)
-	}
-	if a := s.n.Authority(c.space); a != nil {
-		for _, e := range a.Evidence() {
-			e := &wire.Evidence{Inception: e.Inception, Events: e.Events}
-			room(len(e.Append(nil)))
-			f.Evidence = append(f.Evidence, e)
-		}
-	}
-	return append(frames, f), nil
-}
-
-// maxRunsSent bounds the runs and evidence of one message: half of what is
-// taken, so that no other limit of theirs is met first.
-const maxRunsSent = wire.MaxFrameRuns / 2
-
-// authority takes authority commits and evidence, and says what came of it.
-func (c *channel) authority(ctx context.Context, f *wire.AuthorityFrame) error {
-	in := c.s.in
-	known := map[sennit.Hash]bool{} // checking evidence costs several signatures; mostly it is here already
-	if a := c.s.n.Authority(c.space); a != nil {
-		for _, e := range a.Evidence() {
-			known[(&wire.Evidence{Inception: e.Inception, Events: e.Events}).Key()] = true
-		}
-	}
-	for _, e := range f.Evidence {
-		if known[e.Key()] {
-			continue
-		}
-		if err := in.Evidence(ctx, c.space, e); err != nil {
-			return err
-		}
-	}
-	for _, l := range f.Logs {
-		if l.Space != c.space || l.Class != wire.Authority {
-			return sennit.Errorf(sennit.BadInput, "a log of another space or class")
-		}
-		if err := in.Log(l); err != nil {
-			return err
-		}
-	}
-	for _, run := range f.Runs {
-		if err := in.Run(ctx, run); err != nil {
-			return err
-		}
-	}
-	if _, err := in.Wait(ctx); err != nil && sennit.CodeOf(err) == sennit.Gone {
-		return err
-	}
-	c.s.proved()
-	return c.renew()
 }
 
 // ops takes data commits.
@@ -503,161 +389,6 @@ func (c *channel) refused() {
 	c.s.mu.Lock()
 	defer c.s.mu.Unlock()
 	c.holes = true
-}
-
-// need takes that the peer is behind what it was taken to have of a log.
-func (c *channel) need(f *wire.Need) {
-	c.s.mu.Lock()
-	defer c.s.mu.Unlock()
-	if c.needs == nil {
-		c.needs = map[sennit.Hash]uint64{}
-	}
-	if len(c.needs) < wire.MaxFrameLogs {
-		c.needs[f.Log] = f.Size
-	}
-	c.synced, c.next = false, time.Now().Add(time.Second)
-	c.s.wake()
-}
-
-func (c *channel) ack(f *wire.Ack) {
-	c.s.mu.Lock()
-	defer c.s.mu.Unlock()
-	c.behind = max(c.behind-1, 0)
-	c.acked = max(c.acked, min(f.N, c.at))
-	c.settle()
-	c.mended()
-	c.s.wake()
-}
-
-// settle notes that the peer has all that was read for it, once nothing is
-// under way: what was not sent came from it, or isn't for it; s.mu is held.
-func (c *channel) settle() {
-	if c.behind == 0 {
-		c.acked = c.at
-	}
-}
-
-// pump sends the peer one message of what arrived here, or of what a
-// comparison found missing there. Writer only.
-func (c *channel) pump(put func(wire.Frame) error) (bool, error) {
-	s := c.s
-	s.mu.Lock()
-	if !c.pumping || c.behind >= unacked {
-		s.mu.Unlock()
-		return false, nil
-	}
-	if len(s.out) > 0 {
-		s.mu.Unlock()
-		return true, nil // it may be authority, which has to come first: without it these ops are refused
-	}
-	push, at, caught := c.push, c.at, c.caught && !c.poked
-	c.poked = c.poked && len(c.push) > 0
-	c.push = node.Picks{}
-	var wants []wire.WantItem
-	if len(push) == 0 {
-		wants, c.wants = c.wants, nil
-	}
-	feed, needs, overdue := c.feed, c.needs, c.untold()
-	c.needs = nil
-	s.mu.Unlock()
-	if err := c.correct(feed, needs); err != nil {
-		return false, err
-	}
-
-	f := &wire.Ops{Tag: c.tag}
-	if len(push) > 0 {
-		batch, err := feed.Ops(push, frameBytes)
-		if err != nil {
-			return false, err
-		}
-		f.Batch = wire.Batch{Logs: batch.Logs, Runs: batch.Runs}
-		s.mu.Lock()
-		c.push.Add(push) // what is left
-		c.behind++
-		s.mu.Unlock()
-		return true, c.put(put, f)
-	}
-	if len(wants) > 0 {
-		n := min(len(wants), wire.MaxItems)
-		s.mu.Lock()
-		c.wants, c.asked = append(wants[n:], c.wants...), true
-		s.mu.Unlock()
-		return true, put(&wire.Want{Tag: c.tag, Items: wants[:n]})
-	}
-	events, lagged := c.sub.Take(nil, 1<<20)
-	if caught && len(events) == 0 && !lagged && !overdue {
-		return false, nil
-	}
-	batch, err := feed.After(at, frameBytes, c.skip)
-	if err != nil {
-		return false, err
-	}
-	f.Batch = wire.Batch{Logs: batch.Logs, Runs: batch.Runs}
-	f.Up, f.Caught = batch.N, batch.N >= batch.Last
-	s.mu.Lock()
-	c.at = batch.N
-	more := len(batch.Runs) > 0 || !c.caught || c.untold()
-	c.caught = f.Caught
-	if more {
-		c.behind++ // at once with c.at: what is being sent is not acknowledged
-	} else {
-		c.settle()
-	}
-	s.mu.Unlock()
-	if !more {
-		return !f.Caught, nil
-	}
-	return true, c.put(put, f)
-}
-
-// correct notes what the peer has of logs, if they are logs of this space.
-func (c *channel) correct(feed *node.Feed, needs map[sennit.Hash]uint64) error {
-	if len(needs) == 0 {
-		return nil
-	}
-	sizes, err := c.s.n.Logs(c.space)
-	if err != nil {
-		return err
-	}
-	for log, size := range needs {
-		if have, ok := sizes[log]; ok {
-			feed.Known[log] = min(size, have)
-		}
-	}
-	return nil
-}
-
-// tellEvery is how often the peer is told how far this store got when there is
-// nothing to send: otherwise it would be sent again, next time, what it sent.
-const tellEvery = time.Second
-
-// untold reports whether that is due; s.mu is held.
-func (c *channel) untold() bool { return c.at > c.told && time.Since(c.toldAt) >= tellEvery }
-
-func (c *channel) put(put func(wire.Frame) error, f *wire.Ops) error {
-	c.s.mu.Lock()
-	if f.Up > 0 {
-		c.told, c.toldAt = f.Up, time.Now()
-	}
-	c.s.mu.Unlock()
-	return put(f)
-}
-
-// skip reports whether a commit came from the peer.
-func (c *channel) skip(id sennit.Hash) bool {
-	c.s.mu.Lock()
-	defer c.s.mu.Unlock()
-	return c.seen[id]
-}
-
-// came notes that a commit came from the peer.
-func (c *channel) came(id sennit.Hash) {
-	c.s.mu.Lock()
-	defer c.s.mu.Unlock()
-	if len(c.seen) >= maxSeen {
-		clear(c.seen)
-	}
-	c.seen[id] = true
 }
 
 // close remembers how far the peer's store is known, for the next session.

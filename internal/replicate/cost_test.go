@@ -135,7 +135,7 @@ func (n *net) ledger() func() []said {
 	n.tap.Store(new(func(from, _ replicate.Host, msg []byte) [][]byte {
 		s := said{from: from, bytes: len(msg)}
 		if _, f, err := wire.DecodeFrame(msg); err == nil {
-			s.kind, s.tag = strings.TrimPrefix(fmt.Sprintf("%T", f), "*wire."), tagOf(f)
+			s.kind, s.tag = strings.TrimPrefix(fmt.Sprintf("%T", f), "*wire."), wire.TagOf(f)
 			if f, ok := f.(*wire.Compare); ok {
 				s.items = len(f.Items)
 			}
@@ -151,27 +151,6 @@ func (n *net) ledger() func() []said {
 		defer mu.Unlock()
 		return all
 	}
-}
-
-// tagOf is the space that a message is about, zero if it is about none.
-func tagOf(f wire.Frame) wire.Tag {
-	switch f := f.(type) {
-	case *wire.Open:
-		return f.Tag
-	case *wire.AuthorityFrame:
-		return f.Tag
-	case *wire.Ops:
-		return f.Tag
-	case *wire.Ack:
-		return f.Tag
-	case *wire.Compare:
-		return f.Tag
-	case *wire.Want:
-		return f.Tag
-	case *wire.Need:
-		return f.Tag
-	}
-	return wire.Tag{}
 }
 
 // about is what was said about the space of which most was said: the bytes

@@ -22,12 +22,11 @@ import (
 
 // Bounds of invitations.
 const (
-	MaxUses        = 1000
-	MaxInvites     = 10_000
-	MaxInviteLife  = 366 * 24 * time.Hour
-	inviteKey      = "invite/"
-	joinTimeout    = 30 * time.Second
-	maxLinkAddress = 3
+	MaxUses       = 1000
+	MaxInvites    = 10_000
+	MaxInviteLife = 366 * 24 * time.Hour
+	inviteKey     = "invite/"
+	joinTimeout   = 30 * time.Second
 )
 
 // Invite is an invitation that this node made. The seed is not kept: whoever
@@ -68,13 +67,17 @@ func (r *Replicator) NewInvite(ctx context.Context, in Invite) (Invite, string, 
 		if err != nil {
 			return in, "", sennit.Errorf(sennit.Internal, "an own address: %w", err)
 		}
-		if a, _ = multiaddr.SplitLast(a); a != nil && len(link.Addrs) < maxLinkAddress {
+		if a, _ = multiaddr.SplitLast(a); a != nil && len(link.Addrs) < wire.MaxLinkAddrs && len(a.Bytes()) <= wire.MaxLinkAddr {
 			link.Addrs = append(link.Addrs, a.Bytes())
 		}
 	}
 	pub := keys.InvitationKey(link.Seed).Public().(ed25519.PublicKey)
 	in.ID, in.Created, in.Used, in.By = hex.EncodeToString(pub), now, 0, nil
 	text, err := link.Text()
+	for sennit.CodeOf(err) == sennit.TooLarge && len(link.Addrs) > 1 { // long names of hosts
+		link.Addrs = link.Addrs[:len(link.Addrs)-1]
+		text, err = link.Text()
+	}
 	if err != nil {
 		return in, "", err
 	}
@@ -139,13 +142,19 @@ func (s *session) redeem(ctx context.Context, f *wire.RedeemFrame) error {
 	switch code := sennit.CodeOf(err); {
 	case code == sennit.Expired || code == sennit.Denied:
 		return refuse(code, err.Error())
+	case code == sennit.ReadOnly:
+		return refuse(code, cantWrite)
 	case err != nil:
 		return err
 	}
 	grant := wire.Grant{
 		Prefix: in.Reads, May: sennit.Read, Who: wire.Who{Subject: wire.SubjectSpace, Key: device.Space},
 	}
-	if err := s.befriend(ctx, grant, &f.Evidence, node.Follow{Space: device.Space, Host: hostText(s.conn.Host())}); err != nil {
+	follow := node.Follow{Space: device.Space, Host: hostText(s.conn.Host())}
+	switch err := s.befriend(ctx, grant, &f.Evidence, follow); {
+	case sennit.CodeOf(err) == sennit.ReadOnly:
+		return refuse(sennit.ReadOnly, cantWrite)
+	case err != nil:
 		return err
 	}
 	e := s.n.Evidence()
@@ -153,6 +162,9 @@ func (s *session) redeem(ctx context.Context, f *wire.RedeemFrame) error {
 		s.send(&wire.Welcome{Evidence: wire.Evidence{Inception: e.Inception, Events: e.Events}}),
 		s.send(&wire.Addrs{Addrs: s.r.cfg.Addrs()}))
 }
+
+// cantWrite is what an invitee is told; why is not its business.
+const cantWrite = "their node can't write at the moment"
 
 // use counts a use of an invitation, durably, before anything is granted.
 // Whoever used it before may use it again: the answer may have been lost.
@@ -200,7 +212,7 @@ func (s *session) befriend(ctx context.Context, g wire.Grant, e *wire.Evidence, 
 	if err := s.in.Evidence(ctx, s.n.Self().Space, e); err != nil { // now that a rule names it
 		return err
 	}
-	return s.n.EditFollow(ctx, f.Space, func(have *node.Follow) bool {
+	return s.n.EditFollow(ctx, f.Space, func(have *node.Follow) {
 		if f.Mode, f.Prefixes = "live", []sennit.Path{""}; have.Mode != "" {
 			f.Name, f.Prefixes, f.Mode = have.Name, have.Prefixes, have.Mode
 		}
@@ -208,7 +220,6 @@ func (s *session) befriend(ctx context.Context, g wire.Grant, e *wire.Evidence, 
 			f.Addrs = have.Addrs
 		}
 		*have = f
-		return true
 	})
 }
 

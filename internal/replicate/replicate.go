@@ -22,7 +22,9 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -83,7 +85,6 @@ type Replicator struct {
 	sessions map[Host]*session
 	dialing  map[Host]*attempt
 	changed  chan struct{} // closed and replaced when follows or sessions change
-	clocks   map[Host]reading
 
 	invites sync.Mutex // held while one is redeemed
 }
@@ -109,7 +110,7 @@ func New(c Config) (*Replicator, error) {
 	}
 	return &Replicator{
 		cfg: c, n: c.Node, sessions: map[Host]*session{}, dialing: map[Host]*attempt{},
-		changed: make(chan struct{}), clocks: map[Host]reading{},
+		changed: make(chan struct{}),
 	}, nil
 }
 
@@ -297,30 +298,30 @@ func (r *Replicator) Failure(host Host) error {
 }
 
 // Ahead tells how far this clock is ahead of most peers' clocks: more than half
-// of them are at least so far behind it. It is zero without peers.
+// of them are at least so far behind it. Only hosts through which this node
+// follows somebody count, so that no stranger says what time it is. It is zero
+// without such peers.
 func (r *Replicator) Ahead() time.Duration {
 	r.mu.Lock()
-	defer r.mu.Unlock()
+	sessions := slices.Collect(maps.Values(r.sessions))
+	r.mu.Unlock()
 	var all []time.Duration
-	for host := range r.sessions {
-		if c, ok := r.clocks[host]; ok {
-			all = append(all, -r.skew(c))
+	for _, s := range sessions {
+		s.mu.Lock()
+		if s.hello != nil && s.chosen {
+			all = append(all, -s.skew())
 		}
+		s.mu.Unlock()
 	}
 	return median(all)
 }
 
-// reading is what a peer's clock showed. It goes on by a steady clock, so that
-// it is noticed when this node's own clock is set.
-type reading struct {
-	clock int64     // milliseconds since 1970
-	at    time.Time // with a monotonic part
-}
-
-// skew is how far a peer's clock is ahead of this node's.
-func (r *Replicator) skew(c reading) time.Duration {
-	theirs := time.UnixMilli(c.clock).Add(time.Since(c.at))
-	return theirs.Sub(r.cfg.Now())
+// skew is how far the peer's clock is ahead of this node's; s.mu is held, and
+// the peer has said hello. What its clock showed goes on by a steady clock, so
+// that it is noticed when this node's own clock is set.
+func (s *session) skew() time.Duration {
+	theirs := time.UnixMilli(int64(s.hello.Clock)).Add(time.Since(s.greeted))
+	return theirs.Sub(s.r.cfg.Now())
 }
 
 func hostText(h Host) string { return sennit.Device(h).String() }

@@ -5,7 +5,6 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
-	"crypto/sha256"
 	"errors"
 	"slices"
 	"sync"
@@ -15,7 +14,6 @@ import (
 
 	"github.com/sennit/sennit"
 
-	"github.com/sennit/sennit/internal/keys"
 	"github.com/sennit/sennit/internal/node"
 	"github.com/sennit/sennit/internal/wire"
 )
@@ -47,11 +45,14 @@ type session struct {
 	out       []wire.Frame
 	join      *joining         // set while an invitation is being used
 	hello     *wire.Hello      // theirs
+	greeted   time.Time        // when it came, with a monotonic part
+	chosen    bool             // this node follows somebody through this host
 	who       sennit.Principal // theirs, once proved
 	interests map[[8]byte]bool // theirs
 	channels  map[wire.Tag]*channel
 	asked     bool
 	heard     time.Time // of the last message
+	probing   bool      // the peer is asked whether it is there
 	err       error
 	recheck   bool // follows or authority changed
 }
@@ -139,15 +140,21 @@ func (r *Replicator) enter(s *session) bool {
 }
 
 // probe ends the session soon if nobody is there any more: a peer that was
-// killed and dials again need not wait until this side notices by itself.
+// killed and dials again need not wait until this side notices by itself. One
+// probe is under way at a time, however often it dials.
 func (s *session) probe() {
 	asked := time.Now()
 	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.probing {
+		return
+	}
+	s.probing = true
 	s.post(&wire.Ping{})
-	s.mu.Unlock()
 	time.AfterFunc(probeTimeout, func() {
 		s.mu.Lock()
 		alive := !s.heard.Before(asked)
+		s.probing = false
 		s.mu.Unlock()
 		if !alive {
 			s.conn.Close()
@@ -159,7 +166,6 @@ func (r *Replicator) leave(s *session) {
 	r.mu.Lock()
 	if r.sessions[s.conn.Host()] == s {
 		delete(r.sessions, s.conn.Host())
-		delete(r.clocks, s.conn.Host())
 	}
 	r.mu.Unlock()
 	r.touch()
@@ -203,12 +209,10 @@ func (s *session) peer() Peer {
 	for _, c := range s.channels {
 		p.Spaces = append(p.Spaces, PeerSpace{c.space, c.synced && c.caught, c.acked})
 	}
-	s.mu.Unlock()
-	s.r.mu.Lock()
-	if c, ok := s.r.clocks[p.Host]; ok {
-		p.Skew = s.r.skew(c)
+	if s.hello != nil {
+		p.Skew = s.skew()
 	}
-	s.r.mu.Unlock()
+	s.mu.Unlock()
 	slices.SortFunc(p.Spaces, func(a, b PeerSpace) int { return bytes.Compare(a.Space[:], b.Space[:]) })
 	return p
 }
@@ -322,7 +326,7 @@ func (s *session) handle(ctx context.Context, f wire.Frame) error {
 	case *wire.Open:
 		return s.opened(ctx, f)
 	}
-	c := s.channel(tagOf(f))
+	c := s.channel(wire.TagOf(f))
 	if c == nil {
 		return sennit.Errorf(sennit.BadInput, "a message about a space that isn't open")
 	}
@@ -332,7 +336,7 @@ func (s *session) handle(ctx context.Context, f wire.Frame) error {
 	case *wire.Ops:
 		return c.ops(ctx, f)
 	case *wire.Compare:
-		return c.compare(f)
+		return c.compare(ctx, f)
 	case *wire.Want:
 		return c.want(ctx, f)
 	case *wire.Need:
@@ -343,187 +347,15 @@ func (s *session) handle(ctx context.Context, f wire.Frame) error {
 	return nil
 }
 
-func tagOf(f wire.Frame) wire.Tag {
-	switch f := f.(type) {
-	case *wire.AuthorityFrame:
-		return f.Tag
-	case *wire.Ops:
-		return f.Tag
-	case *wire.Compare:
-		return f.Tag
-	case *wire.Want:
-		return f.Tag
-	case *wire.Need:
-		return f.Tag
-	case *wire.Ack:
-		return f.Tag
-	}
-	return wire.Tag{}
-}
-
 func (s *session) channel(t wire.Tag) *channel {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.channels[t]
 }
 
-// salted is what an interest is sent as.
-func salted(nonce [16]byte, space sennit.Space) [8]byte {
-	h := sha256.Sum256(append(nonce[:], space[:]...))
-	return [8]byte(h[:8])
-}
-
-// tag is a space's tag in this session, once both nonces are known.
-func (s *session) tag(space sennit.Space) wire.Tag {
-	a, b := s.nonce, s.hello.Nonce
-	if bytes.Compare(a[:], b[:]) > 0 {
-		a, b = b, a
-	}
-	h := sha256.Sum256(slices.Concat([]byte("tag"), a[:], b[:], space[:]))
-	return wire.Tag(h[:8])
-}
-
-// wanted is the spaces that this node wants to hear of.
-func (s *session) wanted() ([]sennit.Space, error) {
-	follows, err := s.n.Follows()
-	spaces := []sennit.Space{s.n.Self().Space}
-	for _, f := range follows {
-		spaces = append(spaces, f.Space)
-	}
-	return spaces, err
-}
-
-// greeting is this side's hello.
-func (s *session) greeting() (*wire.Hello, error) {
-	now := s.r.cfg.Now()
-	h := &wire.Hello{Version: wire.Protocol, Nonce: s.nonce, Clock: uint64(now.UnixMilli())}
-	h.Cert = wire.HostCert{Author: s.n.Self(), Host: s.r.cfg.Self, Until: uint64(now.Add(certLife).UnixMilli())}
-	h.Sig = s.r.cfg.Identity.SignHost(&h.Cert)
-	spaces, err := s.wanted()
-	if err != nil {
-		return nil, err
-	}
-	if len(spaces) > wire.MaxInterests {
-		spaces = spaces[:wire.MaxInterests]
-	}
-	for _, id := range spaces {
-		h.Interests = append(h.Interests, salted(s.nonce, id))
-	}
-	for len(h.Interests)&3 != 0 { // how many there are is nobody's business
-		var pad [8]byte
-		rand.Read(pad[:])
-		h.Interests = append(h.Interests, pad)
-	}
-	slices.SortFunc(h.Interests, func(a, b [8]byte) int { return bytes.Compare(a[:], b[:]) })
-	h.Interests = slices.Compact(h.Interests)
-	return h, nil
-}
-
-// greet takes the peer's hello.
-func (s *session) greet(h *wire.Hello) error {
-	h.Cert.Host = s.conn.Host()
-	key, err := keys.Admit(h.Cert.Author.Device)
-	if err != nil {
-		return err
-	}
-	if !key.Verify(keys.DomainHost, h.Cert.Bytes(), &h.Sig) {
-		return sennit.Errorf(sennit.BadInput, "the peer's certificate is for another host, or its signature is wrong")
-	}
-	s.r.mu.Lock()
-	s.r.clocks[s.conn.Host()] = reading{int64(h.Clock), time.Now()}
-	s.r.mu.Unlock()
-	s.mu.Lock()
-	s.hello = h
-	for _, i := range h.Interests {
-		s.interests[i] = true
-	}
-	s.recheck = true
-	join := s.join
-	s.mu.Unlock()
-	s.proved()
-	s.wake()
-	if join != nil {
-		return s.knock(join)
-	}
-	return nil
-}
-
-// proved looks whether what this node holds proves that the peer's device
-// belongs to its space. If not it asks, once.
-func (s *session) proved() {
-	s.mu.Lock()
-	h, known := s.hello, !s.who.Space.IsZero()
-	s.mu.Unlock()
-	if h == nil || known || !s.lasting(h) {
-		return
-	}
-	claim := h.Cert.Author
-	for _, id := range append([]sennit.Space{claim.Space}, s.n.Spaces()...) {
-		if a := s.n.Authority(id); a != nil && a.Proven(claim) {
-			s.mu.Lock()
-			s.who = claim
-			s.mu.Unlock()
-			return
-		}
-	}
-	s.mu.Lock()
-	if !s.asked {
-		s.asked = true
-		s.post(&wire.Ask{})
-	}
-	s.mu.Unlock()
-}
-
-// lasting reports whether the peer's certificate is good now. One that isn't
-// makes the peer anybody, and doesn't end the session: then the clocks differ,
-// by more than a day, and each side learns that from the other's hello.
-func (s *session) lasting(h *wire.Hello) bool {
-	left := time.UnixMilli(int64(h.Cert.Until)).Sub(s.r.cfg.Now())
-	return left >= 0 && left <= 2*certLife
-}
-
-// identify takes the evidence that was asked for.
-func (s *session) identify(e *wire.Evidence) error {
-	state, err := keys.Evaluate(e.Inception, e.Events)
-	if err != nil {
-		return err
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	claim := s.hello.Cert.Author
-	if state.Space() != claim.Space || !state.Device(claim.Device) {
-		return sennit.Errorf(sennit.BadInput, "the peer's evidence is not for its own device")
-	}
-	if !s.lasting(s.hello) {
-		return nil
-	}
-	s.who, s.recheck = claim, true
-	s.wake()
-	return nil
-}
-
-// reachable notes where the peer says that it can be reached, in the follows of
-// its space.
-func (s *session) reachable(ctx context.Context, f *wire.Addrs) error {
-	s.mu.Lock()
-	who := s.who
-	s.mu.Unlock()
-	if who.Space.IsZero() {
-		return nil
-	}
-	host := hostText(s.conn.Host())
-	return s.n.EditFollow(ctx, who.Space, func(fo *node.Follow) bool {
-		if fo.Mode == "" || fo.Host == host && slices.Equal(fo.Addrs, f.Addrs) {
-			return false
-		}
-		fo.Host, fo.Addrs = host, f.Addrs
-		return true
-	})
-}
-
 // match opens the spaces that the peer is interested in and may read, and
 // renews those whose authority changed.
-func (s *session) match() error {
+func (s *session) match(ctx context.Context) error {
 	wanted, err := s.wanted()
 	if err != nil {
 		return err
@@ -548,7 +380,7 @@ func (s *session) match() error {
 	}
 	s.mu.Unlock()
 	for _, c := range known {
-		if err := c.renew(); err != nil {
+		if err := c.renew(ctx); err != nil {
 			return err
 		}
 	}
@@ -557,7 +389,7 @@ func (s *session) match() error {
 		if len(c.reach()) == 0 {
 			continue // not for this peer's eyes: it isn't told that this node holds it
 		}
-		if err := c.begin(); err != nil {
+		if err := c.begin(ctx); err != nil {
 			return err
 		}
 	}

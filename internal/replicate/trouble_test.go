@@ -314,8 +314,8 @@ func TestAPeerWithoutRightsLearnsNothing(t *testing.T) {
 				}
 				return [][]byte{msg}
 			})
-			if err := b.n.SetFollow(ctx, node.Follow{
-				Space: space, Host: replicate.HostText(a.host), Mode: "live", Prefixes: []sennit.Path{""},
+			if err := b.n.EditFollow(ctx, space, func(f *node.Follow) {
+				f.Host, f.Mode, f.Prefixes = replicate.HostText(a.host), "live", []sennit.Path{""}
 			}); err != nil {
 				t.Fatal(err)
 			}
@@ -433,4 +433,34 @@ func TestACertificateThatRanOutProvesNothing(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestAStrangersClockIsNoClock: only hosts through which this node follows
+// somebody tell it that its own clock is wrong, since it stops writing then.
+func TestAStrangersClockIsNoClock(t *testing.T) {
+	inBubble(t, func(t *testing.T, n *net) {
+		a, friend, stranger := n.peer(t, "a"), n.peer(t, "friend"), n.peer(t, "stranger")
+		friends(t, a, friend)
+		stranger.skew = -time.Hour
+		if err := stranger.n.EditFollow(t.Context(), a.n.Self().Space, func(f *node.Follow) {
+			f.Host, f.Mode = replicate.HostText(a.host), "live"
+		}); err != nil {
+			t.Fatal(err)
+		}
+		ahead := func(want time.Duration) {
+			t.Helper()
+			time.Sleep(10 * time.Second)
+			if len(a.r.Peers()) != 2 {
+				t.Fatalf("%d sessions", len(a.r.Peers()))
+			}
+			if got := a.r.Ahead(); (got - want).Abs() > time.Minute {
+				t.Errorf("ahead by %v, want %v", got, want)
+			}
+		}
+		ahead(0)
+		friend.stop()
+		friend.skew = -2 * time.Hour
+		friend.start()
+		ahead(2 * time.Hour)
+	})
 }

@@ -35,7 +35,7 @@ func (s *session) write(ctx context.Context, sub *hub.Sub[*sennit.Update]) error
 	defer timer.Stop()
 	sent := time.Now()
 	for {
-		busy, err := s.turn(put, sub, told)
+		busy, err := s.turn(ctx, put, sub, told)
 		if err != nil {
 			return err
 		}
@@ -71,7 +71,7 @@ func wantedSet(h *wire.Hello) map[[8]byte]bool {
 }
 
 // turn does what there is to do once, and reports whether it did anything.
-func (s *session) turn(put func(wire.Frame) error, sub *hub.Sub[*sennit.Update], told map[[8]byte]bool) (busy bool, err error) {
+func (s *session) turn(ctx context.Context, put func(wire.Frame) error, sub *hub.Sub[*sennit.Update], told map[[8]byte]bool) (busy bool, err error) {
 	s.mu.Lock()
 	out, recheck := s.out, s.recheck && s.hello != nil
 	s.out = nil
@@ -100,7 +100,7 @@ func (s *session) turn(put func(wire.Frame) error, sub *hub.Sub[*sennit.Update],
 		if err := s.interest(put, told); err != nil {
 			return true, err
 		}
-		if err := s.match(); err != nil {
+		if err := s.match(ctx); err != nil {
 			return true, err
 		}
 	}
@@ -108,7 +108,7 @@ func (s *session) turn(put func(wire.Frame) error, sub *hub.Sub[*sennit.Update],
 	for _, c := range s.open() {
 		did, err := c.pump(put)
 		if err == nil && !did {
-			did, err = c.drive(put)
+			did, err = c.drive(ctx, put)
 		}
 		if err != nil {
 			return true, err

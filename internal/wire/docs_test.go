@@ -263,7 +263,7 @@ func TestDocsGiveTheLimits(t *testing.T) {
 		"MaxGuardians": wire.MaxGuardians, "MaxHPKE": wire.MaxHPKE, "MaxName": wire.MaxName, "MaxKeyEvent": wire.MaxKeyEvent,
 		"MaxEvidence": wire.MaxEvidence, "MaxSeq": wire.MaxSeq, "MaxAuth": wire.MaxAuth, "MaxDataAuth": wire.MaxDataAuth, "MaxHeaderLen": wire.MaxHeaderLen,
 		"MaxRun": wire.MaxRun, "MaxLive": wire.MaxLive, "MaxLiveExpiry": wire.MaxLiveExpiry, "MaxLink": wire.MaxLink,
-		"MaxLinkAddrs": wire.MaxLinkAddrs,
+		"MaxLinkAddrs": wire.MaxLinkAddrs, "MaxLinkAddr": wire.MaxLinkAddr,
 	}
 	page, err := os.ReadFile(docsDir + "/README.md")
 	if err != nil {

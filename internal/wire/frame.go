@@ -132,6 +132,27 @@ func (r *reader) someEvidence() Evidence {
 // salted with both nonces.
 type Tag [8]byte
 
+// TagOf is the space that a message is about, zero if it is about none.
+func TagOf(f Frame) Tag {
+	switch f := f.(type) {
+	case *Open:
+		return f.Tag
+	case *AuthorityFrame:
+		return f.Tag
+	case *Ops:
+		return f.Tag
+	case *Compare:
+		return f.Tag
+	case *Want:
+		return f.Tag
+	case *Need:
+		return f.Tag
+	case *Ack:
+		return f.Tag
+	}
+	return Tag{}
+}
+
 func (r *reader) tag8() (t Tag) {
 	copy(t[:], r.take(8))
 	return t

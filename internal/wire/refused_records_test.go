@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 
+	"pgregory.net/rapid"
+
 	"github.com/sennit/sennit"
 	"github.com/sennit/sennit/internal/wire"
 )
@@ -352,5 +354,28 @@ func TestLinkThatWouldNotParseIsNotMade(t *testing.T) {
 	}
 	if n == 0 || n > 20 {
 		t.Errorf("links were made of %d lengths; the limit is not where it should be", n)
+	}
+}
+
+// TestLinksThatAreMadeCanBeRead: whatever is asked for.
+func TestLinksThatAreMadeCanBeRead(t *testing.T) {
+	made := 0
+	rapid.Check(t, func(t *rapid.T) {
+		l := &wire.Link{
+			Until: rapid.Uint64().Draw(t, "until"),
+			Addrs: rapid.SliceOfN(rapid.SliceOfN(rapid.Byte(), 0, 140), 0, 5).Draw(t, "addrs"),
+			Open:  sennit.Path(rapid.SampledFrom([]string{"", "a/b", "a//b", "../a", "\xff"}).Draw(t, "open")),
+		}
+		text, err := l.Text()
+		if err != nil {
+			return
+		}
+		made++
+		if got, err := wire.ParseLink(text); err != nil || got.Open != l.Open || got.Until != l.Until || len(got.Addrs) != len(l.Addrs) {
+			t.Fatalf("%+v became %+v, %v", l, got, err)
+		}
+	})
+	if made == 0 {
+		t.Error("none was made")
 	}
 }

@@ -14,6 +14,8 @@ const (
 	MaxLiveExpiry = 60_000  // milliseconds
 	MaxLink       = 300     // bytes of an invitation link
 	MaxLinkAddrs  = 3
+	MaxLinkAddr   = 128     // bytes of each
+	maxLinkUntil  = 1 << 40 // minutes since 1970
 )
 
 // LiveMessage is presence, a cursor, and the like: signed, delivered to
@@ -139,13 +141,25 @@ type Link struct {
 const LinkScheme = "sennit:"
 
 // Text is the text form. It fails with TooLarge if the link would be longer
-// than MaxLink.
+// than MaxLink, and never makes one that can't be read.
 func (l *Link) Text() (string, error) {
+	if l.Until > maxLinkUntil {
+		return "", sennit.Errorf(sennit.BadInput, "a link can't last until minute %d", l.Until)
+	}
 	b := append(append([]byte{Format}, l.Space[:]...), l.Host[:]...)
 	b = binary.AppendUvarint(append(b, l.Seed[:]...), l.Until)
 	b = binary.AppendUvarint(b, uint64(len(l.Addrs)))
+	if len(l.Addrs) > MaxLinkAddrs {
+		return "", sennit.Errorf(sennit.TooLarge, "%d addresses; a link has at most %d", len(l.Addrs), MaxLinkAddrs)
+	}
 	for _, a := range l.Addrs {
+		if len(a) > MaxLinkAddr {
+			return "", sennit.Errorf(sennit.TooLarge, "an address of %d bytes; a link has room for %d", len(a), MaxLinkAddr)
+		}
 		b = appendBytes(b, a)
+	}
+	if _, err := sennit.ParsePath(string(l.Open)); err != nil {
+		return "", err
 	}
 	b = appendBytes(b, l.Open)
 	check := sum(b)
@@ -185,9 +199,9 @@ func ParseLink(text string) (*Link, error) {
 	}
 	l.Space, l.Host = sennit.Space(r.hash()), r.hash()
 	copy(l.Seed[:], r.take(16))
-	l.Until = r.uvarint(1 << 40)
+	l.Until = r.uvarint(maxLinkUntil)
 	for range r.count(MaxLinkAddrs, 1) {
-		l.Addrs = append(l.Addrs, r.bytes(128))
+		l.Addrs = append(l.Addrs, r.bytes(MaxLinkAddr))
 	}
 	l.Open = r.path()
 	return l, r.end("invitation link")

@@ -151,10 +151,9 @@ func (w *world) tie(e edge) error {
 			return err
 		}
 	}
-	err := b.n.SetFollow(ctx, node.Follow{
-		Space: space, Mode: "live", Prefixes: []sennit.Path{e.reads}, Host: replicate.HostText(w.machines[e.via].host),
+	return b.n.EditFollow(ctx, space, func(f *node.Follow) {
+		f.Mode, f.Prefixes, f.Host = "live", []sennit.Path{e.reads}, replicate.HostText(w.machines[e.via].host)
 	})
-	return err
 }
 
 // heal ends all trouble, and waits until everybody is there.

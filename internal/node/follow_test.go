@@ -1,0 +1,111 @@
+package node_test
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/sennit/sennit"
+
+	"github.com/sennit/sennit/internal/node"
+)
+
+// TestEditsOfAFollowDontOverlap: each edit finds what all others left.
+func TestEditsOfAFollowDontOverlap(t *testing.T) {
+	n, space := open(t, vfs.NewMem()), sennit.Space{1}
+	const editors = 50
+	var all sync.WaitGroup
+	for i := range editors {
+		all.Go(func() {
+			if err := n.EditFollow(t.Context(), space, func(f *node.Follow) {
+				f.Mode, f.Addrs = "live", append(f.Addrs, fmt.Sprint(i))
+			}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	follows, err := n.Follows()
+	if err != nil || len(follows) != 1 || len(follows[0].Addrs) != editors {
+		t.Errorf("%+v, %v", follows, err)
+	}
+}
+
+// TestPetnames: a name is one space's, until that is called something else or
+// isn't followed any more.
+func TestPetnames(t *testing.T) {
+	n := open(t, vfs.NewMem())
+	ann, bob := sennit.Space{1}, sennit.Space{2}
+	call := func(space sennit.Space, name string) error {
+		return n.EditFollow(t.Context(), space, func(f *node.Follow) { f.Mode, f.Name = "live", name })
+	}
+	check := func(want ...string) {
+		t.Helper()
+		var got []string
+		for _, name := range []string{"ann", "anna", "bob"} {
+			if id, err := n.Resolve("@" + name); err == nil {
+				got = append(got, fmt.Sprint(name, "=", id[0]))
+			} else if sennit.CodeOf(err) != sennit.NotFound {
+				t.Errorf("@%s: %v", name, err)
+			}
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("names are %v, want %v", got, want)
+		}
+	}
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	must(call(ann, "ann"))
+	check("ann=1")
+	if err := call(bob, "ann"); sennit.CodeOf(err) != sennit.Conflict || !strings.Contains(err.Error(), "@ann is somebody else here") {
+		t.Errorf("a name that is taken: %v", err)
+	}
+	check("ann=1")
+	must(call(ann, "anna"))
+	check("anna=1")
+	must(call(bob, "ann"))
+	check("ann=2", "anna=1")
+	must(call(bob, ""))
+	check("anna=1")
+	must(n.Unfollow(t.Context(), ann))
+	check()
+	must(call(bob, "anna"))
+	check("anna=2")
+	must(n.Unfollow(t.Context(), ann)) // which isn't followed
+	check("anna=2")
+}
+
+// TestAFailedEditOfAFollowChangesNothing: neither the record nor the names.
+func TestAFailedEditOfAFollowChangesNothing(t *testing.T) {
+	n := open(t, vfs.NewMem())
+	ann, bob := sennit.Space{1}, sennit.Space{2}
+	for space, name := range map[sennit.Space]string{ann: "ann", bob: "bob"} {
+		if err := n.EditFollow(t.Context(), space, func(f *node.Follow) { f.Mode, f.Name = "live", name }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	before, err := n.Follows()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := n.EditFollow(t.Context(), bob, func(f *node.Follow) { f.Name, f.Host = "ann", "elsewhere" }); sennit.CodeOf(err) != sennit.Conflict {
+		t.Fatal(err)
+	}
+	after, err := n.Follows()
+	if err != nil || fmt.Sprint(before) != fmt.Sprint(after) {
+		t.Errorf("%v became %v, %v", before, after, err)
+	}
+	for name, want := range map[string]sennit.Space{"@ann": ann, "@bob": bob} {
+		if got, err := n.Resolve(name); got != want {
+			t.Errorf("%s is %v, %v", name, got, err)
+		}
+	}
+}
