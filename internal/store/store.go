@@ -34,13 +34,18 @@ const Version = 1
 
 // Sizes that bound the store's memory.
 const (
-	memTable   = 4 << 20  // bytes of one memtable: recycled WALs would otherwise keep tens of MB
+	memTable   = 8 << 20  // bytes of one memtable: a group commit takes up to 3 MiB of it, and those above half go a slower way
+	memTables  = 3        // that may wait to be flushed; one more log than that is kept to be used again, on disk
 	blockCache = 16 << 20 // bytes of cached blocks
 	openFiles  = 256
 
 	// openRoom is the room on disk that opening needs at most: what the log
 	// holds that isn't in tables yet is written to some.
-	openRoom = 4 * memTable
+	openRoom = memTables * memTable
+
+	// l0Tables is how many tables may hold the same keys, half of it, before
+	// they are compacted: a burst of tens of MB is written once while it lasts.
+	l0Tables = 12
 
 	retryFlush = 100 * time.Millisecond // pause after a flush or compaction that failed
 )
@@ -81,7 +86,7 @@ type Log struct {
 }
 
 // Open opens a store or makes a new one. It fails with ReadOnly if the disk has
-// less than 16 MiB left.
+// less than 24 MiB left.
 func Open(c Config) (*Store, error) {
 	if c.FS == nil {
 		c.FS = vfs.Default
@@ -103,9 +108,9 @@ func Open(c Config) (*Store, error) {
 		FS:                          markedFS{c.FS},
 		Cache:                       s.cache,
 		MemTableSize:                memTable,
-		MemTableStopWritesThreshold: 4,
+		MemTableStopWritesThreshold: memTables,
 		MaxOpenFiles:                openFiles,
-		L0CompactionThreshold:       4,
+		L0CompactionThreshold:       l0Tables,
 		L0StopWritesThreshold:       32,
 		LBaseMaxBytes:               64 << 20,
 		FormatMajorVersion:          pebble.FormatNewest,
