@@ -441,7 +441,9 @@ func TestAStrangersClockIsNoClock(t *testing.T) {
 	inBubble(t, func(t *testing.T, n *net) {
 		a, friend, stranger := n.peer(t, "a"), n.peer(t, "friend"), n.peer(t, "stranger")
 		friends(t, a, friend)
+		stranger.stop()
 		stranger.skew = -time.Hour
+		stranger.start()
 		if err := stranger.n.EditFollow(t.Context(), a.n.Self().Space, func(f *node.Follow) {
 			f.Host, f.Mode = replicate.HostText(a.host), "live"
 		}); err != nil {
