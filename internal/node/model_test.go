@@ -657,3 +657,40 @@ func mergeInAnyOrder(t failer, tb testing.TB, c *choices) {
 	r.compare(t, "the node", m)
 	m.whole(t, "the node")
 }
+
+// TestEveryBranchOfALogIsPlaced: a branch that begins while others are stored
+// already takes its place by the order of all ops, also where clocks are equal.
+func TestEveryBranchOfALogIsPlaced(t *testing.T) {
+	newIdentity(t, "owner")
+	newIdentity(t, "left")
+	newIdentity(t, "right")
+	if err := inBubble(t, func(f failer) {
+		s := newScene(f, t, newChoices(1, 60))
+		defer s.close()
+		m := s.nodes[0]
+		for _, l := range s.rules { // the second device is the owner's
+			s.tolerate(m.deliver(l.rec, l.whole(f)))
+		}
+		clock, auth := uint64(s.base.UnixMilli())<<16, s.heads[len(s.heads)-1:]
+		trunk := newLog(s.space, s.space, s.spare, wire.Data, 1)
+		trunk.write(f, clock, auth, putOp("a", "first"))
+		for i := range 4 {
+			l := trunk
+			if i > 0 {
+				l = trunk.fork(1)
+			}
+			var ops []wire.Op // by index, the newest branch is in front
+			for j := range i {
+				ops = append(ops, putOp(fmt.Sprint("b/", j), "also"))
+			}
+			l.write(f, clock, auth, append(ops, putOp("a", fmt.Sprint("branch ", i)))...)
+			s.data = append(s.data, l)
+			if err := m.deliver(l.rec, l.whole(f)); err != nil {
+				f.Fatalf("branch %d: %v", i, err)
+			}
+		}
+		s.settle()
+	}); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -179,7 +179,7 @@ func (n *Node) stamp(r reader, p store.Pos) (tree.Stamp, error) {
 	at := tree.Stamp{Clock: p.Clock, Seq: p.Seq, Index: p.Index}
 	l := n.st.LogByNum(p.Log)
 	if l == nil {
-		return at, nil // of a log that the batch under way begins; it has no other branch
+		return at, sennit.Hint(sennit.Errorf(sennit.Internal, "the index names log %d, which isn't here", p.Log), "run: sennit doctor --verify")
 	}
 	at.Log = l.ID
 	if n.st.Forked(l.ID) {

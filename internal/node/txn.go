@@ -346,11 +346,11 @@ func refusal(out access.Outcome) error {
 // branches that the batch adds.
 func (t *txn) stamp(p store.Pos) (tree.Stamp, error) {
 	ls := t.n.logs[p.Log]
-	if ls == nil || t.n.st.Forked(ls.ID) {
+	if ls == nil {
 		return t.n.stamp(t.b, p)
 	}
 	at := tree.Stamp{Clock: p.Clock, Log: ls.ID, Seq: p.Seq, Index: p.Index}
-	if t.forked {
+	if t.forked || t.n.st.Forked(ls.ID) {
 		c, err := t.b.Commit(p.Log, p.Seq)
 		if err != nil || c == nil {
 			return at, err

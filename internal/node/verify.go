@@ -220,8 +220,8 @@ func (x *check) authority(ctx context.Context) error {
 	}
 	err := x.v.Arrivals(x.sp.num, 0, func(a store.Arrival) error {
 		l := x.n.st.LogByNum(a.Log)
-		if l == nil || l.Rec.Class != wire.Authority {
-			return nil
+		if a.Seq == 0 || l == nil || l.Rec.Class != wire.Authority {
+			return nil // where watches start over there is no commit
 		}
 		if b != nil && b.log != l {
 			if err := drain(); err != nil {

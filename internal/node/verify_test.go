@@ -164,3 +164,41 @@ func TestVerifyCanBeGivenUp(t *testing.T) {
 		t.Errorf("it leaves %q, %v", list, err)
 	}
 }
+
+// TestVerifyAfterWatchesStartedOver: in the order of arrival, that watches
+// start over has a place that no commit has.
+func TestVerifyAfterWatchesStartedOver(t *testing.T) {
+	for _, name := range []string{"owner", "left", "right"} {
+		newIdentity(t, name)
+	}
+	if err := inBubble(t, func(f failer) {
+		s := newScene(f, t, newChoices(1, 60))
+		defer s.close()
+		m := s.nodes[0]
+		any := wire.Grant{Who: wire.Who{Subject: wire.SubjectAny}, May: sennit.Read}
+		if _, err := m.Allow(context.Background(), m.Owner(), s.space, []wire.Grant{any}); err != nil {
+			f.Fatalf("allow: %v", err)
+		}
+		s.fetch()
+		for _, l := range s.rules {
+			s.tolerate(m.deliver(l.rec, l.whole(f)))
+		}
+		clock, auth := uint64(s.base.UnixMilli())<<16, s.heads[:1]
+		values, late := newLog(s.space, s.space, s.spare, wire.Data, 1), newLog(s.space, s.space, s.spare, wire.Data, 2)
+		var old []wire.Op
+		for i := range 1001 {
+			old = append(old, putOp(fmt.Sprint("x/", i), "old"))
+		}
+		values.write(f, clock, auth, old...)
+		values.write(f, clock+2, auth, putOp("x/new", "new"))
+		late.write(f, clock+1, auth, delOp("x", true))
+		for _, l := range []*log{values, late} {
+			if err := m.deliver(l.rec, l.whole(f)); err != nil {
+				f.Fatalf("deliver: %v", err)
+			}
+		}
+		m.whole(f, "the node")
+	}); err != nil {
+		t.Fatal(err)
+	}
+}

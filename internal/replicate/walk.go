@@ -13,9 +13,10 @@ import (
 
 // walk goes down this side's trie along what the peer says of its own.
 type walk struct {
-	t     tree.Reader
-	scope []sennit.Path        // what may be given
-	told  map[sennit.Path]bool // directories that the peer described in the same message
+	t      tree.Reader
+	scope  []sennit.Path        // what may be given
+	told   map[sennit.Path]bool // directories that the peer described in the same message
+	narrow bool                 // one level at a time, however wide a node is
 
 	items []wire.Item
 	wants []wire.WantItem
@@ -128,7 +129,7 @@ func (w *walk) describe(p sennit.Path, nibbles string, level int) error {
 		}
 	default:
 		depth := 1
-		if it.Kind = wire.ItemChildren; kids >= manyKids {
+		if it.Kind = wire.ItemChildren; kids >= manyKids && !w.narrow {
 			it.Kind, depth = wire.ItemGrandchildren, 2
 		}
 		_, parts, err := w.below(p, nibbles, depth)
