@@ -203,10 +203,11 @@ type Entry struct {
 // Change is one thing to do to one path. Several changes written at once
 // become one commit.
 type Change struct {
-	Kind  Kind // KindPut or KindDel
+	Kind  Kind // KindPut, KindDel or KindAdd
 	Path  Path
 	Value Value // of a put
 	Deep  bool  // of a del: the subtree as well
+	Delta int64 // of an add: by how much the counter grows
 }
 
 // Listing asks for the children of a path.

@@ -50,6 +50,8 @@ func Run(t *testing.T, open func(t *testing.T) sennit.Bus) {
 		{"absent values are not found", absent},
 		{"a value and its children are apart", valueAndChildren},
 		{"the last put wins", lastPutWins},
+		{"a counter adds up", counter},
+		{"what many add at once adds up", countMany},
 		{"a value tells its path, author, version and time", metadata},
 		{"me is a name for a space", meIsASpace},
 		{"roots that name nothing", unknownRoots},
@@ -115,6 +117,10 @@ func text(s string) sennit.Value { return sennit.Value{Type: "text/plain", Data:
 
 func putting(path, s string) sennit.Change {
 	return sennit.Change{Kind: sennit.KindPut, Path: sennit.MustPath(path), Value: text(s)}
+}
+
+func adding(path string, delta int64) sennit.Change {
+	return sennit.Change{Kind: sennit.KindAdd, Path: sennit.MustPath(path), Delta: delta}
 }
 
 func deleting(path string, deep bool) sennit.Change {

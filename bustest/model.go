@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -31,10 +32,10 @@ type Model struct {
 // Memory makes an empty Model.
 func Memory() *Model {
 	w := &world{
-		spaces: map[sennit.Space]map[sennit.Path]fact{},
-		names:  map[string]sennit.Space{},
-		wake:   make(chan struct{}),
-		epoch:  uint64(time.Now().UnixNano()),
+		spaces: map[sennit.Space]map[sennit.Path]fact{}, counts: map[place]int64{},
+		names: map[string]sennit.Space{},
+		wake:  make(chan struct{}),
+		epoch: uint64(time.Now().UnixNano()),
 	}
 	return &Model{view: w.person("me"), world: w}
 }
@@ -90,6 +91,7 @@ func (m *Model) Stop() {
 type world struct {
 	mu      sync.Mutex
 	spaces  map[sennit.Space]map[sennit.Path]fact // the newest put or del at each path
+	counts  map[place]int64                       // what was added at each path, which a put leaves as it is
 	log     []fact                                // all there was, in order of arrival
 	names   map[string]sennit.Space               // petnames, with the "@"
 	follows []sennit.Space
@@ -98,6 +100,12 @@ type world struct {
 	commits uint64        // so far
 	epoch   uint64
 	stopped bool
+}
+
+// place is a path of a space.
+type place struct {
+	space sennit.Space
+	path  sennit.Path
 }
 
 // fact is an op that was accepted.
@@ -242,12 +250,21 @@ func (v view) Write(_ context.Context, root string, changes []sennit.Change) (se
 	for _, c := range changes {
 		f := fact{space: s, kind: c.Kind, deep: c.Deep && c.Kind == sennit.KindDel, at: len(v.world.log), commit: v.world.commits,
 			node: sennit.Node{Path: c.Path, Author: sennit.Principal{Space: v.me, Device: v.device}, Version: version, Time: now}}
-		if c.Kind == sennit.KindPut {
+		state, counts := v.world.spaces[s], v.world.counts
+		switch {
+		case c.Kind == sennit.KindPut:
 			f.node.Value = sennit.Value{Type: c.Value.Type, Data: slices.Clone(c.Value.Data)}
+		case c.Kind == sennit.KindAdd: // the path shows the new sum, as if it was put
+			at := place{s, c.Path}
+			counts[at] += c.Delta
+			f.kind = sennit.KindPut
+			f.node.Value = sennit.Value{Type: "application/json", Data: strconv.AppendInt(nil, counts[at], 10)}
+		default:
+			delete(counts, place{s, c.Path})
 		}
-		state := v.world.spaces[s]
 		if f.deep {
 			maps.DeleteFunc(state, func(p sennit.Path, _ fact) bool { return p.Under(c.Path) })
+			maps.DeleteFunc(counts, func(at place, _ int64) bool { return at.space == s && at.path.Under(c.Path) })
 		}
 		state[c.Path] = f
 		v.world.log = append(v.world.log, f)
@@ -265,11 +282,11 @@ func checkCommit(changes []sennit.Change) error {
 			return err
 		case p != c.Path:
 			return sennit.Errorf(sennit.BadInput, "the path %q is not canonical", c.Path)
-		case c.Kind != sennit.KindPut && c.Kind != sennit.KindDel:
+		case c.Kind != sennit.KindPut && c.Kind != sennit.KindDel && c.Kind != sennit.KindAdd:
 			return sennit.Errorf(sennit.Unsupported, "ops of kind %d are not for writing", c.Kind)
 		case c.Path.Reserved():
 			return sennit.Errorf(sennit.Denied, "%s is reserved", c.Path)
-		case c.Kind == sennit.KindPut && c.Path == "":
+		case c.Kind != sennit.KindDel && c.Path == "":
 			return sennit.Errorf(sennit.BadInput, "the root of a space holds no value")
 		case c.Value.Blob != nil:
 			return sennit.Errorf(sennit.Unsupported, "the model keeps no blobs")

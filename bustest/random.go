@@ -2,6 +2,8 @@ package bustest
 
 import (
 	"fmt"
+	"maps"
+	"strconv"
 	"testing"
 
 	"github.com/sennit/sennit"
@@ -15,7 +17,7 @@ func random(t *testing.T, bus sennit.Bus) {
 	rapid.Check(t, func(rt *rapid.T) {
 		round++
 		base := sennit.Path(fmt.Sprintf("r%d", round))
-		model := fold{}
+		model, counts := fold{}, map[sennit.Path]int64{}
 		name := rapid.SampledFrom([]string{"a", "b", "a.", "c"})
 		path := rapid.Custom(func(rt *rapid.T) sennit.Path {
 			p := base
@@ -31,6 +33,8 @@ func random(t *testing.T, bus sennit.Bus) {
 				return deleting(string(p), false)
 			case 2:
 				return deleting(string(p), true)
+			case 3, 4:
+				return adding(string(p), rapid.Int64Range(-9, 9).Draw(rt, "delta"))
 			}
 			return putting(string(p), rapid.SampledFrom([]string{"", "1", "2", "3"}).Draw(rt, "value"))
 		})
@@ -51,10 +55,14 @@ func random(t *testing.T, bus sennit.Bus) {
 			changes := rapid.SliceOfN(change, 1, 5).Draw(rt, "changes")
 			write(rt, bus, changes...)
 			for _, c := range changes {
-				switch {
-				case c.Kind == sennit.KindPut:
+				switch c.Kind {
+				case sennit.KindPut:
 					model[c.Path] = string(c.Value.Data)
+				case sennit.KindAdd:
+					counts[c.Path] += c.Delta
+					model[c.Path] = strconv.FormatInt(counts[c.Path], 10)
 				default:
+					maps.DeleteFunc(counts, func(p sennit.Path, _ int64) bool { return p == c.Path || c.Deep && p.Under(c.Path) })
 					model.apply(sennit.Update{Kind: sennit.Deleted, Deep: c.Deep, Node: sennit.Node{Path: c.Path}})
 				}
 			}

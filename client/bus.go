@@ -165,8 +165,12 @@ func (c *Client) Write(ctx context.Context, root string, changes []sennit.Change
 		if u, err = locate(root, string(ch.Path), ch.Kind == sennit.KindDel && ch.Deep); err != nil {
 			return "", err
 		}
-		method = http.MethodDelete
-		if ch.Kind == sennit.KindPut {
+		switch ch.Kind {
+		case sennit.KindDel:
+			method = http.MethodDelete
+		case sennit.KindAdd:
+			u.RawQuery = adds(ch)
+		default:
 			method, body = http.MethodPut, ch.Value.Data
 			if ch.Value.Type != "" {
 				header["Content-Type"] = []string{ch.Value.Type}
@@ -187,7 +191,7 @@ func (c *Client) Write(ctx context.Context, root string, changes []sennit.Change
 // writable refuses what requests can't say. All else is the node's to judge.
 func writable(ch *sennit.Change) error {
 	switch {
-	case ch.Kind != sennit.KindPut && ch.Kind != sennit.KindDel:
+	case ch.Kind != sennit.KindPut && ch.Kind != sennit.KindDel && ch.Kind != sennit.KindAdd:
 		return sennit.Errorf(sennit.Unsupported, "changes of kind %d can't be written over HTTP", ch.Kind)
 	case ch.Kind == sennit.KindPut && ch.Value.Blob != nil:
 		return sennit.Errorf(sennit.Unsupported, "references to blobs can't be written over HTTP")
@@ -196,6 +200,9 @@ func writable(ch *sennit.Change) error {
 	}
 	return nil
 }
+
+// adds is the query that says by how much a counter grows.
+func adds(ch *sennit.Change) string { return "add=" + strconv.FormatInt(ch.Delta, 10) }
 
 // encodeCommit writes changes as the requests that would do them one by one.
 func encodeCommit(root string, changes []sennit.Change) ([]byte, error) {
@@ -211,6 +218,10 @@ func encodeCommit(root string, changes []sennit.Change) ([]byte, error) {
 		}
 		if ch.Kind == sennit.KindDel {
 			b = append(append(append(b, "DELETE "...), u.EscapedPath()...), "\r\n\r\n"...)
+			continue
+		}
+		if ch.Kind == sennit.KindAdd {
+			b = append(append(append(b, "POST "...), u.EscapedPath()...), "?"+adds(ch)+"\r\n\r\n"...)
 			continue
 		}
 		b = append(append(append(b, "PUT "...), u.EscapedPath()...), "\r\n"...)

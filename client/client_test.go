@@ -236,7 +236,7 @@ func TestCallsThatNoRequestCanSay(t *testing.T) {
 	}{
 		"a root with a slash":    {get, sennit.BadInput},
 		"a negative limit":       {list, sennit.BadInput},
-		"a kind":                 {write(sennit.Change{Kind: sennit.KindAdd, Path: "a"}), sennit.Unsupported},
+		"a kind":                 {write(sennit.Change{Kind: sennit.KindText, Path: "a"}), sennit.Unsupported},
 		"a blob":                 {write(sennit.Change{Kind: sennit.KindPut, Path: "a", Value: sennit.Value{Blob: &sennit.Blob{}}}), sennit.Unsupported},
 		"a type that forges":     {write(sennit.Change{Kind: sennit.KindPut, Path: "a", Value: sennit.Value{Type: "a/b\r\nX: y"}}), sennit.BadInput},
 		"too many changes":       {write(make([]sennit.Change, sennit.MaxOps+1)...), sennit.Unsupported},

@@ -139,7 +139,8 @@ func TestEveryCommandThatIsShownIsRunByAScript(t *testing.T) {
 	}
 	// What documents show stands for what scripts have: a link that somebody
 	// got, and the door of the node that they started.
-	stands := strings.NewReplacer("join LINK", "join $LINK", "http://127.0.0.1:7700/", "$a_http/", `"Authorization: Bearer $TOKEN" --data`, "'Authorization: Bearer '$TOKEN --data")
+	stands := strings.NewReplacer("join LINK", "join $LINK", "http://127.0.0.1:7700/", "$a_http/", `"Authorization: Bearer $TOKEN" --data`, "'Authorization: Bearer '$TOKEN --data",
+		`"Authorization: Bearer $TOKEN" 'http://127.0.0.1:7700/me/polls/pizza?add=1'`, "'Authorization: Bearer '$TOKEN $a_http/me/polls/pizza?add=1")
 	shown := 0
 	for name, lines := range documents(t) {
 		for _, line := range lines {

@@ -41,7 +41,7 @@ func main() {
 func Main(ctx context.Context, args []string, in io.Reader, out, errs io.Writer) int {
 	a := &app{in: in, out: bufio.NewWriter(out), err: errs, seen: isTerminal(out), told: isTerminal(errs)}
 	root := a.root()
-	root.SetArgs(args)
+	root.SetArgs(steps(args))
 	root.SetIn(in)
 	root.SetOut(a.out)
 	root.SetErr(errs)
@@ -112,7 +112,7 @@ And invite:   sennit invite new`,
 	f.DurationVar(&a.timeout, "timeout", 0, "give up after this `TIME`, such as 30s")
 	root.AddCommand(
 		a.up(), a.initialise(), a.openPage(), a.status(), a.doctor(), a.version(), a.completion(),
-		a.get(), a.set(), a.remove(), a.list(), a.watch(), a.digest(), a.generate(),
+		a.get(), a.set(), a.add(), a.remove(), a.list(), a.watch(), a.digest(), a.generate(),
 		a.follow(), a.unfollow(), a.follows(), a.invite(), a.join(),
 		a.id(), a.token(), a.allow(), a.rules(),
 	)

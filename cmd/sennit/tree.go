@@ -8,6 +8,9 @@ import (
 	"io"
 	"mime"
 	"os"
+	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 
@@ -109,6 +112,39 @@ func (a *app) write(ctx context.Context, root string, change sennit.Change) erro
 		err = a.print(map[string]sennit.Version{"version": v})
 	}
 	return err
+}
+
+func (a *app) add() *cobra.Command {
+	return &cobra.Command{
+		Use: "add PATH N", Short: "add to the counter at a path",
+		Long:              "Adds a whole number to a counter, which begins at 0. What several people add at the\nsame time adds up. A value that was set at the path is a thing of its own: what is\nshown is the newer of the two. It returns when the step is on disk.",
+		Example:           "  sennit add polls/lunch/pizza 1\n  sennit add stock/apples -3",
+		Args:              args(cobra.ExactArgs(2)),
+		ValidArgsFunction: a.completePaths(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			at, err := sennit.ParseAddr(args[0])
+			if err != nil {
+				return err
+			}
+			n, err := strconv.ParseInt(args[1], 10, 64)
+			if err != nil {
+				return sennit.Errorf(sennit.BadInput, "%.40q is not a whole number of 64 bits", args[1])
+			}
+			return a.write(cmd.Context(), at.Root, sennit.Change{Kind: sennit.KindAdd, Path: at.Path, Delta: n})
+		},
+	}
+}
+
+var negative = regexp.MustCompile(`^-[0-9]+$`)
+
+// steps lets "add PATH -3" mean what it says: a negative number isn't a flag.
+func steps(args []string) []string {
+	i := slices.IndexFunc(args, negative.MatchString)
+	if !slices.Contains(args, "add") || i < 0 || slices.Contains(args, "--") {
+		return args
+	}
+	n := args[i]
+	return append(slices.Delete(slices.Clone(args), i, i+1), "--", n)
 }
 
 func (a *app) remove() *cobra.Command {

@@ -68,6 +68,7 @@ type checkedRun struct {
 	commits []*commit.Commit
 	nodes   []treeNode
 	after   commit.Peaks
+	adds    bool // there are adds among its ops
 }
 
 type treeNode struct {
@@ -216,6 +217,9 @@ func (il *intakeLog) check(run *wire.Run, past commit.Peaks) (checked *checkedRu
 	checked.commits, err = commit.Check(run, il.rec, &checked.after, verify, func(at commit.Place, h sennit.Hash) {
 		checked.nodes = append(checked.nodes, treeNode{at, h})
 	})
+	for _, c := range checked.commits {
+		c.Each(func(_ uint32, op *wire.Op) { checked.adds = checked.adds || op.Kind == sennit.KindAdd })
+	}
 	return checked, maybe, err
 }
 

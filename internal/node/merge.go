@@ -129,6 +129,9 @@ func (m *merging) one(index uint32, op *wire.Op) (shows bool, err error) {
 	t, sp := m.t, m.sp
 	slot := tree.SlotOf(op.Kind, deep(op))
 	pos := store.Pos{Clock: m.c.Clock, Log: m.ls.Num, Seq: m.c.Seq, Index: index}
+	if slot == tree.Add {
+		return m.add(op, pos)
+	}
 	effect := tree.Newest(slot)
 	var covered covered
 	if !m.fresh {
@@ -155,11 +158,19 @@ func (m *merging) one(index uint32, op *wire.Op) (shows bool, err error) {
 	t.clear(sp, op.Path, slot, effect, m.fresh, covered.dead)
 	t.b.SetSlot(sp.num, op.Path, slot, pos)
 	sp.state.Deep = sp.state.Deep || slot == tree.Deep
-	sp.state.Other = sp.state.Other || slot == tree.Other
+	if slot == tree.Other {
+		t.many(sp)
+	}
 	m.changed = true
 	switch {
 	case slot == tree.Other:
 		return false, nil // kinds that are not interpreted change nothing that could be seen
+	case slot == tree.Put && sp.state.Many && !m.fresh:
+		s, _, err := t.through().shows(sp, op.Path)
+		if err != nil || s.newest != pos {
+			return false, err // a counter is newer
+		}
+		fallthrough
 	case slot == tree.Put || m.fresh || slot == tree.Deep && !covered.left:
 		return true, m.tell(op, slot, op.Path)
 	}
@@ -167,12 +178,70 @@ func (m *merging) one(index uint32, op *wire.Op) (shows bool, err error) {
 	m.late = m.late || slot == tree.Deep && len(covered.values) > 0
 	if m.dead += len(covered.values); m.dead <= maxDeaths {
 		for _, p := range covered.values {
-			if err := m.tell(op, tree.Del, p); err != nil {
+			told, err := m.tellPresent(p)
+			if err == nil && !told {
+				err = m.tell(op, tree.Del, p)
+			}
+			if err != nil {
 				return false, err
 			}
 		}
 	}
 	return len(covered.values) > 0, nil
+}
+
+// add merges one valid add. It reports whether that changed what the path shows.
+func (m *merging) add(op *wire.Op, pos store.Pos) (shows bool, err error) {
+	t, sp := m.t, m.sp
+	body, err := wire.DecodeAdd(op.Body)
+	if err != nil {
+		return false, unreadable(op.Path, err)
+	}
+	pos.Since = body.Since
+	at, err := t.stamp(pos)
+	if err != nil {
+		return false, err
+	}
+	now, cover, err := t.slots(sp, op.Path)
+	if err != nil {
+		return false, err
+	}
+	// Branches of a log are one log: the newest of their totals counts.
+	var have tree.Stamp
+	var held []store.Pos
+	for _, l := range t.b.Branches(m.ls.ID) {
+		old, ok, err := t.b.Total(sp.num, op.Path, l.Num, pos.Since)
+		if err != nil {
+			return false, err
+		}
+		if ok {
+			if have, err = t.stamp(old); err != nil {
+				return false, err
+			}
+			held = append(held, old)
+		}
+	}
+	if tree.DecideAdd(at, pos.Since, &now, cover, have) != tree.Live {
+		return false, nil
+	}
+	for _, old := range held {
+		t.b.ClearSlot(sp.num, op.Path, tree.Add, old)
+	}
+	t.b.SetSlot(sp.num, op.Path, tree.Add, pos)
+	t.many(sp)
+	m.changed = true
+	s, _, err := t.through().shows(sp, op.Path)
+	if err != nil || s.adds == nil {
+		return false, err
+	}
+	_, err = m.tellPresent(op.Path)
+	return true, err
+}
+
+// many notes that a path may hold more than its slots Put, Del and Deep.
+func (t *txn) many(sp *space) {
+	sp.state.Many = true
+	sp.many.Store(true)
 }
 
 // slots reads what holds a path's slots, and the newest deep del above it.
@@ -212,6 +281,13 @@ type covered struct {
 	left   bool          // there are newer values, which stay
 }
 
+// value notes a path where a value goes, once.
+func (c *covered) value(p sennit.Path) {
+	if k := len(c.values); k == 0 || c.values[k-1] != p {
+		c.values = append(c.values, p)
+	}
+}
+
 type entry struct {
 	path sennit.Path
 	slot tree.Slot
@@ -226,18 +302,22 @@ func (t *txn) covered(sp *space, p sennit.Path, e tree.Effect, at tree.Stamp, pu
 		c.left = put
 	}
 	look := func(path sennit.Path, s tree.Slot, pos store.Pos) error {
-		if path == p && s != tree.Other {
+		if path == p && s <= tree.Deep {
 			return nil
 		}
 		stamp, err := t.stamp(pos)
+		dies := stamp.Before(at)
+		if s == tree.Add {
+			dies = tree.Resets(at, stamp, pos.Since)
+		}
 		switch {
 		case err != nil:
 			return err
-		case !stamp.Before(at):
-			c.left = c.left || s == tree.Put
+		case !dies:
+			c.left = c.left || s == tree.Put || s == tree.Add
 		default:
-			if c.dead = append(c.dead, entry{path, s, pos}); s == tree.Put {
-				c.values = append(c.values, path)
+			if c.dead = append(c.dead, entry{path, s, pos}); s <= tree.Add && s != tree.Del && s != tree.Deep {
+				c.value(path)
 			}
 		}
 		return nil
@@ -245,7 +325,7 @@ func (t *txn) covered(sp *space, p sennit.Path, e tree.Effect, at tree.Stamp, pu
 	switch {
 	case e.Beneath:
 		err = t.b.Under(sp.num, p, look)
-	case e.Clears.Has(tree.Other) && sp.state.Other:
+	case e.Clears.Has(tree.Other) && sp.state.Many:
 		err = t.b.Here(sp.num, p, func(s tree.Slot, pos store.Pos) error { return look(p, s, pos) })
 	}
 	return c, err
@@ -259,8 +339,8 @@ func (t *txn) clear(sp *space, p sennit.Path, slot tree.Slot, e tree.Effect, fre
 			t.b.ClearSlot(sp.num, p, s, store.Pos{})
 		}
 	}
-	if fresh && e.Clears.Has(tree.Other) && sp.state.Other {
-		t.b.ClearOther(sp.num, p)
+	if fresh && e.Clears.Has(tree.Other) && sp.state.Many {
+		t.b.ClearMany(sp.num, p)
 	}
 	if fresh && e.Beneath {
 		t.b.ClearUnder(sp.num, p)
@@ -285,6 +365,27 @@ func (m *merging) tell(op *wire.Op, slot tree.Slot, p sennit.Path) error {
 	u.Node.Path = p
 	m.t.events = append(m.t.events, hub.Event[*sennit.Update]{Space: m.sp.id, Path: p, Deep: u.Deep, Data: u})
 	return nil
+}
+
+// tellPresent tells watchers what a path shows now, in a space where a path may
+// show something else when the register or some totals are gone. It reports
+// whether there is anything to tell.
+func (m *merging) tellPresent(p sennit.Path) (told bool, err error) {
+	if !m.sp.state.Many {
+		return false, nil
+	}
+	l := m.t.through()
+	s, ok, err := l.shows(m.sp, p)
+	if !ok || err != nil || m.quiet {
+		return ok, err
+	}
+	node, err := l.node(p, s)
+	if err != nil {
+		return false, err
+	}
+	u := &sennit.Update{Kind: sennit.Set, Space: m.sp.id, Node: node}
+	m.t.events = append(m.t.events, hub.Event[*sennit.Update]{Space: m.sp.id, Path: p, Data: u})
+	return true, nil
 }
 
 // update is what a put or del tells watchers.

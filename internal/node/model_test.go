@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -131,18 +132,32 @@ func (s *scene) auth() []sennit.Hash {
 
 func (s *scene) op(i int) wire.Op {
 	p := oneOf(s, paths)
-	switch s.between(0, 9) {
+	switch s.between(0, 11) {
 	case 0, 1:
 		return delOp(p, false)
 	case 2:
 		return delOp(p, true)
 	case 3:
 		return wire.Op{Kind: sennit.KindAppend, Path: sennit.Path(p), Body: []byte("more")}
-	case 4:
+	case 4, 5:
+		return s.add(p)
+	case 6:
 		return wire.Op{Kind: 99, Path: sennit.Path(p), Body: []byte("?")}
 	}
 	o := putOp(p, fmt.Sprint("v", i, s.between(0, 99)))
 	return o
+}
+
+// add states some total, since some time that may or may not be that of a
+// deletion.
+func (s *scene) add(p string) wire.Op {
+	total := oneOf(s, []int64{0, 1, 7, -3, 1 << 62, math.MaxInt64, math.MinInt64})
+	base := s.base.UnixMilli()
+	if s.ties {
+		base = s.base.Add(node.MaxAhead - time.Minute).UnixMilli()
+	}
+	since := oneOf(s, []uint64{0, 0, uint64(base) << 16, uint64(base)<<16 | 1, uint64(base+3) << 16, uint64(base+1000) << 16})
+	return addOp(p, since, total)
 }
 
 // write has a device that is no node's write by hand.
@@ -233,6 +248,8 @@ func (s *scene) local() {
 		c := sennit.Change{Kind: sennit.KindPut, Path: sennit.Path(oneOf(s, paths)), Value: sennit.Value{Data: fmt.Append(nil, "local", i)}}
 		if s.between(0, 2) == 0 {
 			c.Kind, c.Deep, c.Value = sennit.KindDel, s.coin(), sennit.Value{}
+		} else if s.between(0, 2) == 0 {
+			c.Kind, c.Delta, c.Value = sennit.KindAdd, int64(s.between(-2, 5)), sennit.Value{}
 		}
 		changes = append(changes, c)
 	}
@@ -402,9 +419,8 @@ func (w *watcher) compare(t failer, r *reference) {
 	w.read(t, r.space)
 	want := map[sennit.Path]string{}
 	for p := range r.live {
-		if o, ok := r.value(p); ok {
-			put, _ := wire.DecodePut(o.op.Body)
-			want[p] = string(put.Value.Data)
+		if _, value, ok := r.value(p); ok {
+			want[p] = value
 		}
 	}
 	if !maps.Equal(w.state, want) {
@@ -679,7 +695,8 @@ func TestEveryBranchOfALogIsPlaced(t *testing.T) {
 			if i > 0 {
 				l = trunk.fork(1)
 			}
-			var ops []wire.Op // by index, the newest branch is in front
+			ops := []wire.Op{addOp("n", 0, int64(100*i))} // of one log, the newest total counts
+			// By index, the newest branch is in front.
 			for j := range i {
 				ops = append(ops, putOp(fmt.Sprint("b/", j), "also"))
 			}

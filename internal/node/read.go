@@ -2,14 +2,11 @@ package node
 
 import (
 	"context"
-	"errors"
 	"strings"
-	"time"
 
 	"github.com/sennit/sennit"
 
 	"github.com/sennit/sennit/internal/store"
-	"github.com/sennit/sennit/internal/tree"
 	"github.com/sennit/sennit/internal/wire"
 )
 
@@ -124,38 +121,15 @@ func (b *view) Get(_ context.Context, a sennit.Addr) (sennit.Node, error) {
 		return sennit.Node{}, err
 	}
 	defer v.Release()
-	pos, ok, err := v.At(sp.num, a.Path, tree.Put)
+	l := b.n.through(v)
+	s, ok, err := l.shows(sp, a.Path)
 	if err != nil {
 		return sennit.Node{}, err
 	}
 	if !ok {
 		return sennit.Node{}, absent(a)
 	}
-	return b.n.value(v, a.Path, pos)
-}
-
-// value reads the value that a put set.
-func (n *Node) value(v *store.View, p sennit.Path, pos store.Pos) (sennit.Node, error) {
-	raw, err := v.Op(pos.Log, pos.Seq, pos.Index)
-	if err != nil {
-		return sennit.Node{}, err
-	}
-	l := n.st.LogByNum(pos.Log)
-	if raw == nil || l == nil {
-		return sennit.Node{}, unreadable(p, errors.New("it is missing"))
-	}
-	op, err := wire.DecodeOp(raw)
-	if err != nil {
-		return sennit.Node{}, unreadable(p, err)
-	}
-	put, err := wire.DecodePut(op.Body)
-	if err != nil {
-		return sennit.Node{}, unreadable(p, err)
-	}
-	return sennit.Node{
-		Path: p, Value: put.Value, Version: version(l.ID, pos.Seq), Time: time.UnixMilli(int64(pos.Clock >> 16)),
-		Author: sennit.Principal{Space: l.Rec.Principal, Device: l.Rec.Device},
-	}, nil
+	return l.node(a.Path, s)
 }
 
 // unreadable says that the store is damaged.
@@ -225,6 +199,12 @@ func (b *view) Write(ctx context.Context, root string, changes []sennit.Change) 
 		if err := b.check(sp, id, &changes[i]); err != nil {
 			return "", err
 		}
+		if c := &changes[i]; c.Kind == sennit.KindAdd {
+			r.adds = append(r.adds, adding{i, c.Delta})
+			r.ops[i] = b.n.op(c.Kind, c.Path, nil)
+			r.size += len(c.Path) + maxAdd
+			continue
+		}
 		r.ops[i] = b.n.change(&changes[i])
 		r.size += len(r.ops[i].Bytes())
 	}
@@ -248,7 +228,7 @@ func (b *view) check(sp *space, id sennit.Space, c *sennit.Change) error {
 	switch {
 	case c.Kind == sennit.KindDel:
 		right, verb = sennit.Remove, "delete"
-	case c.Kind != sennit.KindPut:
+	case c.Kind != sennit.KindPut && c.Kind != sennit.KindAdd:
 		return sennit.Errorf(sennit.Unsupported, "changes of kind %d can't be written yet", c.Kind)
 	}
 	a := sennit.Addr{Root: id.String(), Path: c.Path}
@@ -264,7 +244,7 @@ func (b *view) check(sp *space, id sennit.Space, c *sennit.Change) error {
 	switch p, err := sennit.ParsePath(string(c.Path)); {
 	case err != nil:
 		return err
-	case p == "" && c.Kind == sennit.KindPut:
+	case p == "" && c.Kind != sennit.KindDel:
 		return sennit.Errorf(sennit.BadInput, "the root of a space can't hold a value")
 	case p != c.Path:
 		return sennit.Errorf(sennit.BadInput, "the path %q is not in canonical form", c.Path)

@@ -61,24 +61,26 @@ type walk struct {
 // next shows values until the watch is full. It reports whether there may be
 // more.
 func (k *walk) next(w *watch) (more bool, err error) {
-	visit := func(path sennit.Path, s tree.Slot, pos store.Pos) error {
+	var after *sennit.Path
+	if k.begun {
+		after = &k.last
+	}
+	err = w.lens().each(k.sp, k.root, after, func(path sennit.Path, s shown) error {
 		if w.full() {
 			more = true
 			return store.ErrStop
 		}
 		k.begun, k.last = true, path
-		if s != tree.Put || !k.want(path) {
+		if !k.want(path) {
 			return nil
 		}
-		return w.show(k.sp, path, pos)
-	}
-	if k.begun {
-		err = w.view.UnderAfter(k.sp.num, k.root, k.last, visit)
-	} else {
-		err = w.view.Under(k.sp.num, k.root, visit)
-	}
+		return w.show(k.sp, path, s)
+	})
 	return more, err
 }
+
+// lens is what the watch's sources look through.
+func (w *watch) lens() lens { return w.b.n.through(w.view) }
 
 // scan gives the values that a pattern selects, in order of path, without
 // those that earlier patterns gave.
@@ -86,22 +88,26 @@ func (w *watch) scan(p pattern, earlier []pattern) source {
 	want := func(path sennit.Path) bool { return p.Match(path) && !selects(earlier, p.sp, path) }
 	if at := p.fixed(); p.Exact && at == sennit.Path(p.Path) {
 		return func(w *watch) (bool, error) {
-			pos, ok, err := w.view.At(p.sp.num, at, tree.Put)
+			s, ok, err := w.lens().shows(p.sp, at)
 			if !ok || err != nil || !want(at) {
 				return false, err
 			}
-			return false, w.show(p.sp, at, pos)
+			return false, w.show(p.sp, at, s)
 		}
 	}
 	k := &walk{sp: p.sp, root: p.fixed(), want: want}
 	return k.next
 }
 
-// show adds the value that a put set.
-func (w *watch) show(sp *space, path sennit.Path, pos store.Pos) error {
-	node, err := w.b.n.value(w.view, path, pos)
+// show adds the value that a path shows, with the cursor of the sources.
+func (w *watch) show(sp *space, path sennit.Path, s shown) error {
+	return w.showAt(sp, path, s, w.base)
+}
+
+func (w *watch) showAt(sp *space, path sennit.Path, s shown, n uint64) error {
+	node, err := w.lens().node(path, s)
 	if err == nil {
-		w.add(sp, &sennit.Update{Kind: sennit.Set, Space: sp.id, Node: node}, w.base)
+		w.add(sp, &sennit.Update{Kind: sennit.Set, Space: sp.id, Node: node}, n)
 	}
 	return err
 }
@@ -112,8 +118,8 @@ func (w *watch) newest(pats []pattern) source {
 	type item struct {
 		p    pattern
 		path sennit.Path
-		pos  store.Pos
-		at   tree.Stamp
+		shown
+		at tree.Stamp
 	}
 	var best []item
 	done := false
@@ -123,15 +129,15 @@ func (w *watch) newest(pats []pattern) source {
 			if done {
 				break
 			}
-			if err := w.view.Under(p.sp.num, p.fixed(), func(path sennit.Path, s tree.Slot, pos store.Pos) error {
-				if s != tree.Put || !p.Match(path) || selects(pats[:i], p.sp, path) || !w.b.n.may(w.b.c, p.sp, sennit.Read, path) {
+			if err := w.lens().each(p.sp, p.fixed(), nil, func(path sennit.Path, s shown) error {
+				if !p.Match(path) || selects(pats[:i], p.sp, path) || !w.b.n.may(w.b.c, p.sp, sennit.Read, path) {
 					return nil
 				}
-				at, err := w.b.n.stamp(w.view, pos)
+				at, err := w.b.n.stamp(w.view, s.newest)
 				if err != nil {
 					return err
 				}
-				if best = append(best, item{p, path, pos, at}); len(best) >= 2*w.o.Newest+64 {
+				if best = append(best, item{p, path, s, at}); len(best) >= 2*w.o.Newest+64 {
 					slices.SortFunc(best, older)
 					best = best[:w.o.Newest]
 				}
@@ -145,7 +151,7 @@ func (w *watch) newest(pats []pattern) source {
 			best, done = best[:min(len(best), w.o.Newest)], true
 		}
 		for len(best) > 0 && !w.full() {
-			if err := w.show(best[0].p.sp, best[0].path, best[0].pos); err != nil {
+			if err := w.show(best[0].p.sp, best[0].path, best[0].shown); err != nil {
 				return false, err
 			}
 			best = best[1:]
@@ -236,6 +242,19 @@ func (w *watch) replay(pats []pattern, sp *space, a store.Arrival) error {
 		if slot == tree.Other || !concerns(pats, sp, op.Path, slot == tree.Deep) {
 			return nil
 		}
+		if slot == tree.Add || slot == tree.Del && sp.many.Load() {
+			// What a counter was then isn't kept. A late deletion may leave some
+			// of it.
+			s, _, err := w.lens().shows(sp, op.Path)
+			switch {
+			case err != nil:
+				return err
+			case s.adds != nil:
+				return w.showAt(sp, op.Path, s, a.N)
+			case slot == tree.Add:
+				return nil // what came since has an arrival of its own
+			}
+		}
 		u, err := update(sp, author, v, rec.Clock, &op, slot)
 		if err != nil {
 			return unreadable(op.Path, err)
@@ -262,7 +281,7 @@ func (w *watch) changed(pats []pattern, sp *space, n uint64) source {
 			case len(paths) > 0:
 				p := paths[0]
 				paths = paths[1:]
-				if err := w.now(sp, p, dirty[p]); err != nil {
+				if err := w.now(sp, p, dirty[p], w.base); err != nil {
 					return false, err
 				}
 				if dirty[p] {
@@ -315,7 +334,7 @@ func (w *watch) dirty(pats []pattern, sp *space, n uint64) (dirty map[sennit.Pat
 			if err != nil {
 				return unreadable(op.Path, err)
 			}
-			if op.Kind <= sennit.KindDel && concerns(pats, sp, op.Path, deep(&op)) {
+			if op.Kind <= sennit.KindAdd && concerns(pats, sp, op.Path, deep(&op)) {
 				dirty[op.Path] = dirty[op.Path] || deep(&op)
 			}
 			return nil
@@ -326,13 +345,13 @@ func (w *watch) dirty(pats []pattern, sp *space, n uint64) (dirty map[sennit.Pat
 
 // now gives the present state of a path. If all under it may have been deleted,
 // it only says so; what is there now comes after.
-func (w *watch) now(sp *space, p sennit.Path, deep bool) error {
-	pos, ok, err := w.view.At(sp.num, p, tree.Put)
+func (w *watch) now(sp *space, p sennit.Path, deep bool, n uint64) error {
+	s, ok, err := w.lens().shows(sp, p)
 	if err != nil {
 		return err
 	}
-	if ok && !deep {
-		return w.show(sp, p, pos)
+	if !ok || deep {
+		return w.tell(sp, &sennit.Update{Kind: sennit.Deleted, Space: sp.id, Deep: deep, Node: sennit.Node{Path: p}}, n)
 	}
-	return w.tell(sp, &sennit.Update{Kind: sennit.Deleted, Space: sp.id, Deep: deep, Node: sennit.Node{Path: p}}, w.base)
+	return w.showAt(sp, p, s, n)
 }

@@ -20,6 +20,7 @@ type space struct {
 	id   sennit.Space
 	num  uint32
 	auth atomic.Pointer[access.Authority] // that is durable
+	many atomic.Bool                      // some path may hold more than its slots Put, Del and Deep
 
 	// Of the committer.
 	rules   *access.Authority // with what is being committed
@@ -67,6 +68,7 @@ func (n *Node) load(v *store.View, id sennit.Space) error {
 	if sp.state, err = v.SpaceState(num); err != nil {
 		return err
 	}
+	sp.many.Store(sp.state.Many)
 	var commits []access.Commit
 	for _, l := range n.st.Logs(num) {
 		if l.Rec.Class != wire.Authority {
@@ -167,10 +169,15 @@ func newLogState(l *store.Log) *logState {
 	return &logState{Log: l, author: sennit.Principal{Space: l.Rec.Principal, Device: l.Rec.Device}}
 }
 
-// reader reads commits: a view, or a batch with what it holds.
+// reader reads commits and the index: a view, or a batch with what it holds.
 type reader interface {
 	Commit(log uint32, seq uint64) (*wire.Stored, error)
+	Op(log uint32, seq uint64, index uint32) ([]byte, error)
 	Ops(log uint32, seq uint64, f func(index uint32, op []byte) error) error
+	At(space uint32, p sennit.Path, slot tree.Slot) (store.Pos, bool, error)
+	Here(space uint32, p sennit.Path, f func(tree.Slot, store.Pos) error) error
+	Under(space uint32, p sennit.Path, f func(sennit.Path, tree.Slot, store.Pos) error) error
+	UnderAfter(space uint32, p, last sennit.Path, f func(sennit.Path, tree.Slot, store.Pos) error) error
 }
 
 // stamp places an op of the index in the order of all ops. The index doesn't

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"math/big"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -212,6 +213,10 @@ func putOp(path, value string) wire.Op {
 
 func delOp(path string, deep bool) wire.Op {
 	return wire.Op{Kind: sennit.KindDel, Path: sennit.MustPath(path), Body: wire.Del{Deep: deep}.Append(nil)}
+}
+
+func addOp(path string, since uint64, total int64) wire.Op {
+	return wire.Op{Kind: sennit.KindAdd, Path: sennit.MustPath(path), Body: wire.Add{Since: since, Total: total}.Append(nil)}
 }
 
 func grantOp(g wire.Grant) wire.Op { return wire.Op{Kind: sennit.KindGrant, Body: g.Append(nil)} }
@@ -451,10 +456,13 @@ func (r *reference) settle() {
 	}
 	covers := func(a, b refOp) bool { // by the table of package tree
 		slotA, slotB := tree.SlotOf(a.op.Kind, a.deep), tree.SlotOf(b.op.Kind, b.deep)
-		if !b.at.Before(a.at) {
+		begun := slotB == tree.Add && (slotA == tree.Del || slotA == tree.Deep) && b.since() < a.at.Clock
+		if !b.at.Before(a.at) && !begun {
 			return false
 		}
 		switch slotA {
+		case tree.Add:
+			return a.op.Path == b.op.Path && slotB == tree.Add && a.at.Log == b.at.Log && a.since() == b.since()
 		case tree.Put:
 			return a.op.Path == b.op.Path && slotB == tree.Put
 		case tree.Del:
@@ -472,14 +480,39 @@ func (r *reference) settle() {
 	}
 }
 
-// value is the put that is live at a path.
-func (r *reference) value(p sennit.Path) (refOp, bool) {
+func (o refOp) since() uint64 { return o.add().Since }
+
+func (o refOp) add() wire.Add {
+	add, err := wire.DecodeAdd(o.op.Body)
+	if err != nil {
+		panic(err)
+	}
+	return add
+}
+
+// value is what a path shows: the put that is live there, or the sum of the
+// adds, whichever has the newest op.
+func (r *reference) value(p sennit.Path) (newest refOp, value string, ok bool) {
+	sum := new(big.Int)
 	for _, o := range r.live[p] {
-		if o.op.Kind == sennit.KindPut {
-			return o, true
+		if o.op.Kind == sennit.KindAdd {
+			sum.Add(sum, big.NewInt(o.add().Total))
+		}
+		if o.op.Kind <= sennit.KindAdd && o.op.Kind != sennit.KindDel && (!ok || newest.at.Before(o.at)) {
+			newest, ok = o, true
 		}
 	}
-	return refOp{}, false
+	if ok && newest.op.Kind == sennit.KindAdd {
+		return newest, sum.String(), true
+	}
+	if ok {
+		put, err := wire.DecodePut(newest.op.Body)
+		if err != nil {
+			panic(err)
+		}
+		value = string(put.Value.Data)
+	}
+	return newest, value, ok
 }
 
 // trie is the digest trie over all that is live.
@@ -534,7 +567,7 @@ func (r *reference) compare(t failer, name string, m *machine) {
 	}
 	trie := r.trie(t)
 	for _, p := range slices.Sorted(maps.Keys(paths)) {
-		want, ok := r.value(p)
+		want, value, ok := r.value(p)
 		got, err := bus.Get(ctx, sennit.Addr{Root: root, Path: p})
 		switch {
 		case !ok && sennit.CodeOf(err) != sennit.NotFound:
@@ -542,14 +575,10 @@ func (r *reference) compare(t failer, name string, m *machine) {
 		case ok && err != nil:
 			t.Fatalf("%s at /%s: %v", name, p, err)
 		case ok:
-			put, err := wire.DecodePut(want.op.Body)
-			if err != nil {
-				t.Fatalf("the reference: %v", err)
-			}
 			version := sennit.Version(fmt.Sprintf("%s-%d", sennit.Space(want.at.Log), want.at.Seq))
-			if !bytes.Equal(got.Value.Data, put.Value.Data) || got.Version != version || got.Author != want.author ||
+			if string(got.Value.Data) != value || got.Version != version || got.Author != want.author ||
 				got.Path != p || got.Time.UnixMilli() != int64(want.at.Clock>>16) {
-				t.Fatalf("%s at /%s: %q of version %s, want %q of %s", name, p, got.Value.Data, got.Version, put.Value.Data, version)
+				t.Fatalf("%s at /%s: %q of version %s, want %q of %s", name, p, got.Value.Data, got.Version, value, version)
 			}
 		}
 		var entries []sennit.Entry
@@ -558,9 +587,9 @@ func (r *reference) compare(t failer, name string, m *machine) {
 				continue
 			}
 			e := sennit.Entry{Name: q.Base()}
-			_, e.Value = r.value(q)
+			_, _, e.Value = r.value(q)
 			for b := range r.live {
-				_, has := r.value(b)
+				_, _, has := r.value(b)
 				e.Dir = e.Dir || has && b != q && b.Under(q)
 			}
 			if e.Value || e.Dir {

@@ -18,6 +18,7 @@ type request struct {
 	space sennit.Space
 	class wire.Class
 	ops   []wire.Op     // of this node; in one commit
+	adds  []adding      // those of them whose bodies are made when all before them is known
 	auth  []sennit.Hash // what they rely on (data)
 
 	run      *checkedRun
@@ -166,9 +167,18 @@ func (t *txn) own(reqs []*request, results []result) (*commit.Commit, error) {
 	if err != nil {
 		return nil, err
 	}
+	clock := max(uint64(t.now.UnixMilli())<<16, sp.state.Clock+1)
+	var counts *counting
+	if slices.ContainsFunc(reqs, func(r *request) bool { return len(r.adds) > 0 }) {
+		counts = &counting{t: t, sp: sp, log: ls.Num, clock: clock}
+	}
 	var ops []wire.Op
 	for i, r := range reqs {
-		if err := t.allowed(sp, ls, auth, r); err != nil {
+		err := t.allowed(sp, ls, auth, r)
+		if err == nil && counts != nil {
+			err = counts.make(r)
+		}
+		if err != nil {
 			results[i].err = err
 		} else if ops == nil {
 			ops = r.ops[:len(r.ops):len(r.ops)]
@@ -179,7 +189,6 @@ func (t *txn) own(reqs []*request, results []result) (*commit.Commit, error) {
 	if ops == nil {
 		return nil, nil
 	}
-	clock := max(uint64(t.now.UnixMilli())<<16, sp.state.Clock+1)
 	// A commit is part of its log's tree only once nothing can be said against it.
 	peaks, nodes := ls.peaks.Clone(), t.nodes[:0]
 	c, err := commit.Build(sp.id, ls.ID, &peaks, clock, auth, ops,

@@ -209,7 +209,7 @@ func (b *Batch) SetSpaceState(space uint32, s SpaceState) {
 	if s.Deep {
 		flags |= 1
 	}
-	if s.Other {
+	if s.Many {
 		flags |= 2
 	}
 	b.set(key(keyState, space), binary.BigEndian.AppendUint32(append(binary.BigEndian.AppendUint64(nil, s.Clock), flags), s.Folds))
@@ -247,11 +247,12 @@ func (b *Batch) ClearUnder(space uint32, p sennit.Path) {
 	b.delRange(from, after(pathKey(nil, space, p)))
 }
 
-// ClearOther makes every op in slot Other of a path not live, without reading
-// them.
-func (b *Batch) ClearOther(space uint32, p sennit.Path) {
-	k := append(pathKey(nil, space, p), lastSlot)
-	b.delRange(k, after(k))
+// ClearMany makes every op in slots Add and Other of a path not live, without
+// reading them.
+func (b *Batch) ClearMany(space uint32, p sennit.Path) {
+	from := append(pathKey(nil, space, p), byte(tree.Add)+1)
+	to := append(pathKey(nil, space, p), lastSlot+1)
+	b.delRange(from, to)
 }
 
 // ClearIndex drops a space's whole index, what waits, and its tries.

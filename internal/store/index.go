@@ -30,6 +30,7 @@ type Pos struct {
 	Log   uint32
 	Seq   uint64
 	Index uint32
+	Since uint64 // of an add; it is in the key
 }
 
 func (p Pos) append(dst []byte) []byte {
@@ -51,19 +52,45 @@ func decodePos(b []byte) (p Pos, ok bool) {
 	return p, m > 0 && 12+n+m == len(b) && index < sennit.MaxOps
 }
 
+// since takes what the key of an op in a slot holds beyond the slot. It reports
+// whether that is as it should be.
+func (p *Pos) since(slot tree.Slot, rest []byte) bool {
+	if slot != tree.Add {
+		return true
+	}
+	if len(rest) != 12 || binary.BigEndian.Uint32(rest) != p.Log {
+		return false
+	}
+	p.Since = binary.BigEndian.Uint64(rest[4:])
+	return true
+}
+
 // slotKey is the key of a slot's op.
 func slotKey(dst []byte, space uint32, p sennit.Path, slot tree.Slot, pos Pos) []byte {
 	dst = append(pathKey(dst, space, p), byte(slot)+1)
-	if slot == tree.Other {
+	switch slot {
+	case tree.Add:
+		dst = binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint32(dst, pos.Log), pos.Since)
+	case tree.Other:
 		dst = binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint64(dst, pos.Clock), pos.Log)
 		dst = binary.BigEndian.AppendUint16(binary.BigEndian.AppendUint64(dst, pos.Seq), uint16(pos.Index))
 	}
 	return dst
 }
 
-// At reads one slot of a path. It is not for tree.Other.
+// At reads one slot of a path. It is not for tree.Add and tree.Other.
 func (v reads) At(space uint32, p sennit.Path, slot tree.Slot) (pos Pos, ok bool, err error) {
-	k := slotKey(make([]byte, 0, 128), space, p, slot, Pos{})
+	return v.at(slotKey(make([]byte, 0, 128), space, p, slot, Pos{}))
+}
+
+// Total reads the live add of a log since a clock.
+func (v reads) Total(space uint32, p sennit.Path, log uint32, since uint64) (pos Pos, ok bool, err error) {
+	pos, ok, err = v.at(slotKey(make([]byte, 0, 128), space, p, tree.Add, Pos{Log: log, Since: since}))
+	pos.Since = since
+	return pos, ok, err
+}
+
+func (v reads) at(k []byte) (pos Pos, ok bool, err error) {
 	val, closer, err := v.r.Get(k)
 	if errors.Is(err, pebble.ErrNotFound) {
 		return Pos{}, false, nil
@@ -88,6 +115,7 @@ func (v reads) Has(space uint32, p sennit.Path, slot tree.Slot, pos Pos) (bool, 
 		return false, err
 	}
 	have, ok := decodePos(b)
+	have.Since = pos.Since // as the key says
 	return ok && have == pos, nil
 }
 
@@ -119,7 +147,7 @@ func (v reads) slots(from, to []byte, f func(sennit.Path, tree.Slot, Pos) error)
 			return damaged(k)
 		}
 		which, ok := slotOf(slot[0])
-		if !ok {
+		if !ok || !pos.since(which, slot[1:]) {
 			return damaged(k)
 		}
 		return f(p, which, pos)
@@ -160,7 +188,7 @@ func (v reads) Each(space uint32, paths []sennit.Path, f func(int, tree.Slot, Po
 				return readError(err)
 			}
 			pos, ok := decodePos(val)
-			if !ok {
+			if !ok || !pos.since(slot, it.Key()[len(from)+1:]) {
 				return damaged(it.Key())
 			}
 			if err := f(i, slot, pos); err != nil {
@@ -195,10 +223,13 @@ func ComparePaths(a, b sennit.Path) int {
 	return cmp.Compare(len(a), len(b))
 }
 
+// holdsValue reports whether an op in a slot gives its path a value.
+func holdsValue(slot byte) bool { return slot == byte(tree.Put)+1 || slot == byte(tree.Add)+1 }
+
 // Children lists the children of p whose names sort after a name: for each,
 // whether it holds a value, and whether there is a value beneath it. What holds
 // neither isn't listed. The cost grows with the children listed and with the
-// ops other than puts among them, not with the values that lie beneath.
+// ops among them that give no value, not with the values that lie beneath.
 func (v reads) Children(space uint32, p sennit.Path, from string, limit int) (entries []sennit.Entry, more bool, err error) {
 	base := pathKey(nil, space, p)
 	it, err := v.r.NewIter(&pebble.IterOptions{LowerBound: base, UpperBound: after(base)})
@@ -225,9 +256,9 @@ func (v reads) Children(space uint32, p sennit.Path, from string, limit int) (en
 				return nil, false, damaged(it.Key())
 			}
 			switch {
-			case slot[0] != firstSlot: // not a put
+			case !holdsValue(slot[0]):
 				valid = it.Next()
-			case len(it.Key()) == len(child)+1:
+			case it.Key()[len(child)] <= lastSlot: // the child's own
 				e.Value = true
 				valid = it.SeekGE(beneath)
 			default:

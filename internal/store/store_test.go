@@ -164,7 +164,7 @@ func TestTheIndexIsAsAMap(t *testing.T) {
 		type at struct {
 			path sennit.Path
 			slot tree.Slot
-			pos  store.Pos // for tree.Other
+			pos  store.Pos // for tree.Add what tells totals apart, for tree.Other all
 		}
 		want := map[at]store.Pos{}
 		var space uint32
@@ -177,11 +177,12 @@ func TestTheIndexIsAsAMap(t *testing.T) {
 			b.Space(sennit.Space{8})
 			for range rapid.IntRange(1, 8).Draw(rt, "changes") {
 				p := path.Draw(rt, "path")
-				k := at{path: p, slot: rapid.SampledFrom([]tree.Slot{tree.Put, tree.Del, tree.Deep, tree.Other}).Draw(rt, "slot")}
+				k := at{path: p, slot: rapid.SampledFrom([]tree.Slot{tree.Put, tree.Del, tree.Deep, tree.Add, tree.Other}).Draw(rt, "slot")}
 				pos := store.Pos{Clock: rapid.Uint64().Draw(rt, "clock"), Log: rapid.Uint32Range(0, 3).Draw(rt, "log"), Seq: rapid.Uint64Range(1, 300).Draw(rt, "seq"), Index: rapid.Uint32Range(0, sennit.MaxOps-1).Draw(rt, "index")}
-				if k.slot == tree.Other {
-					k.pos = pos
+				if k.slot == tree.Add {
+					pos.Since = rapid.Uint64Range(0, 2).Draw(rt, "since")
 				}
+				k.pos = apart(k.slot, pos)
 				switch rapid.IntRange(0, 9).Draw(rt, "what") {
 				case 0:
 					b.ClearUnder(space, p)
@@ -191,9 +192,9 @@ func TestTheIndexIsAsAMap(t *testing.T) {
 						}
 					}
 				case 1:
-					b.ClearOther(space, p)
+					b.ClearMany(space, p)
 					for q := range want {
-						if q.path == p && q.slot == tree.Other {
+						if q.path == p && q.slot >= tree.Add {
 							delete(want, q)
 						}
 					}
@@ -225,10 +226,7 @@ func TestTheIndexIsAsAMap(t *testing.T) {
 		}
 		last := sennit.Path("")
 		if err := v.Under(space, under, func(p sennit.Path, slot tree.Slot, pos store.Pos) error {
-			k := at{path: p, slot: slot}
-			if slot == tree.Other {
-				k.pos = pos
-			}
+			k := at{p, slot, apart(slot, pos)}
 			if have, ok := want[k]; !ok || have != pos || !p.Under(under) {
 				rt.Fatalf("%q %v %v: want %v", p, slot, pos, have)
 			}
@@ -241,6 +239,14 @@ func TestTheIndexIsAsAMap(t *testing.T) {
 		}); err != nil || n != 0 {
 			rt.Fatalf("%d are missing, %v", n, err)
 		}
+		for k, pos := range want {
+			if k.slot != tree.Add {
+				continue
+			}
+			if got, ok, err := v.Total(space, k.path, pos.Log, pos.Since); got != pos || !ok || err != nil {
+				rt.Fatalf("the total at %q is %v, %v; want %v", k.path, got, err, pos)
+			}
+		}
 		// Some of the paths, and some that aren't there.
 		for range 3 {
 			paths = append(paths, path.Draw(rt, "other"))
@@ -249,10 +255,7 @@ func TestTheIndexIsAsAMap(t *testing.T) {
 		paths = slices.Compact(paths)
 		n = len(want)
 		if err := v.Each(space, paths, func(i int, slot tree.Slot, pos store.Pos) error {
-			k := at{path: paths[i], slot: slot}
-			if slot == tree.Other {
-				k.pos = pos
-			}
+			k := at{paths[i], slot, apart(slot, pos)}
 			if have, ok := want[k]; !ok || have != pos {
 				rt.Fatalf("each: %q %v %v: want %v", paths[i], slot, pos, have)
 			}
@@ -262,6 +265,17 @@ func TestTheIndexIsAsAMap(t *testing.T) {
 			rt.Fatalf("each: %d are missing, %v", n, err)
 		}
 	})
+}
+
+// apart is what tells ops of one slot of a path apart.
+func apart(slot tree.Slot, pos store.Pos) store.Pos {
+	switch slot {
+	case tree.Add:
+		return store.Pos{Log: pos.Log, Since: pos.Since}
+	case tree.Other:
+		return pos
+	}
+	return store.Pos{}
 }
 
 // TestNothingIsShownBeforeItIsDurable: a view shows a batch when its Sync has

@@ -403,7 +403,7 @@ func (v reads) WaitOf(space, log uint32, seq uint64) (w Wait, waits bool, err er
 type SpaceState struct {
 	Clock uint64 // of the newest op that was applied
 	Deep  bool   // some path may hold a deep del
-	Other bool   // some path may hold ops in slot Other
+	Many  bool   // some path may hold ops in slot Add or Other
 	Folds uint32 // how often the index was made anew: the trie of digests is that of one fold
 }
 

@@ -3,15 +3,20 @@ package tree
 import "github.com/sennit/sennit"
 
 // Slot says what an op competes for at its path. At most one op is live in
-// each of Put, Del and Deep; any number of ops can be live in Other.
+// each of Put, Del and Deep; one of each log and Since in Add; any number of
+// ops in Other.
 //
 // An op makes an older op dead ("covers" it) as follows.
 //
 //	newer op   covers older ops at the same path    beneath it
 //	Put        Put                                  -
-//	Del        Put, Del, Other                      -
-//	Deep       Put, Del, Deep, Other                all
+//	Del        Put, Del, Add, Other                 -
+//	Deep       Put, Del, Deep, Add, Other           all
+//	Add        Add of the same log and Since        -
 //	Other      -                                    -
+//
+// A Del or Deep also covers newer Adds: those whose Since is older than its
+// clock. They state a total that was begun before it, see [Resets].
 //
 // An op is live if nothing in the set covers it. Covering is transitive, so it
 // is a partial order and the live ops are its maxima: every dead op is covered
@@ -28,7 +33,8 @@ const (
 	Put   Slot = iota // sets the register
 	Del               // deletes what is at the path
 	Deep              // deletes what is at the path and beneath it
-	Other             // add, append, text, snap, and kinds yet to come
+	Add               // a log's running total at a counter
+	Other             // append, text, snap, and kinds yet to come
 )
 
 // SlotOf tells the slot of an op; deep is what the body of a del says.
@@ -40,6 +46,8 @@ func SlotOf(k sennit.Kind, deep bool) Slot {
 		return Deep
 	case k == sennit.KindDel:
 		return Del
+	case k == sennit.KindAdd:
+		return Add
 	}
 	return Other
 }
@@ -57,9 +65,9 @@ func (s Slot) covers() Set {
 	case Put:
 		return 1 << Put
 	case Del:
-		return 1<<Put | 1<<Del | 1<<Other
+		return 1<<Put | 1<<Del | 1<<Add | 1<<Other
 	case Deep:
-		return 1<<Put | 1<<Del | 1<<Deep | 1<<Other
+		return 1<<Put | 1<<Del | 1<<Deep | 1<<Add | 1<<Other
 	}
 	return 0
 }
@@ -84,26 +92,28 @@ type Effect struct {
 	Fate Fate
 
 	// Clears has the slots at the path whose op dies, the op's own slot
-	// included if an older op held it. If it has Other, the Other ops at the
-	// path that are before this op die; the rest stay.
+	// included if an older op held it. If it has Add and Other, the Other ops
+	// at the path that are before this op die, and the Adds that it [Resets];
+	// the rest stay.
 	Clears Set
 
 	// Beneath says that everything under the path that is before this op
-	// dies. [Sweep] decides it for each path's slots; for Other ops,
-	// [Stamp.Before] does.
+	// dies. [Sweep] decides it for each path's slots; [Resets] for Adds, and
+	// [Stamp.Before] for Other ops.
 	Beneath bool
 }
 
 // Decide says what becomes of an op of slot s with stamp at that arrives at a
 // path, given the ops that hold the path's slots now, and cover, the newest
 // Deep op at the path's strict ancestors (the zero Stamp if there is none).
+// Adds have [DecideAdd].
 //
 // What has to be read for an op depends on its slot. What isn't listed may be
 // left zero.
 //
 //	Put    slots Put, Del, Deep; cover
-//	Del    slots Put, Del, Deep; cover; the Other ops at the path if it is Live
-//	Deep   slots Put, Del, Deep; cover; if it is Live the Other ops at the path, and everything beneath
+//	Del    slots Put, Del, Deep; cover; the Adds and Other ops at the path if it is Live
+//	Deep   slots Put, Del, Deep; cover; if it is Live the Adds and Other ops at the path, and everything beneath
 //	Other  slots Del, Deep; cover
 //
 // Nothing has to be read for an op that is newer than every op in the space,
@@ -122,7 +132,7 @@ func Decide(s Slot, at Stamp, now *Slots, cover Stamp) Effect {
 		return Effect{}
 	}
 	mine := s.covers()
-	e := Effect{Fate: Live, Beneath: s == Deep, Clears: mine & (1 << Other)}
+	e := Effect{Fate: Live, Beneath: s == Deep, Clears: mine & (1<<Add | 1<<Other)}
 	for w := Put; w <= Deep; w++ {
 		if now[w].IsZero() {
 			continue
@@ -139,9 +149,34 @@ func Decide(s Slot, at Stamp, now *Slots, cover Stamp) Effect {
 	return e
 }
 
+// DecideAdd says what becomes of an Add that arrives at a path. have is the
+// live Add of the same log and Since, now and cover are as for [Decide]; slot
+// Put of now is not looked at. If it is Live, have dies and nothing else does.
+func DecideAdd(at Stamp, since uint64, now *Slots, cover, have Stamp) Fate {
+	if Resets(now[Del], at, since) || Resets(now[Deep], at, since) || Resets(cover, at, since) {
+		return Dead
+	}
+	switch c := at.compare(&have); {
+	case c < 0:
+		return Dead
+	case c == 0:
+		return Known
+	}
+	return Live
+}
+
+// Resets reports whether a Del or Deep that reaches an Add's path covers it:
+// because it is newer, or because the total was begun before it. What a writer
+// that did not know of the deletion counted after it is gone as well, since
+// its total can't be divided.
+func Resets(del, at Stamp, since uint64) bool {
+	return !del.IsZero() && (at.compare(&del) < 0 || since < del.Clock)
+}
+
 // Newest is the effect of an op of slot s that is newer than every op in the
 // space: it lives, and clears all that it covers, which can be overwritten and
-// deleted without being read. Slots in Clears may be empty.
+// deleted without being read. Slots in Clears may be empty. It is not for Adds,
+// which an older deletion may cover.
 func Newest(s Slot) Effect {
 	return Effect{Fate: Live, Clears: s.covers(), Beneath: s == Deep}
 }

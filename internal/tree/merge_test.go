@@ -14,7 +14,8 @@ import (
 
 // Each case is a line that says what it shows, then ops, then what reads show.
 // An op is a kind, a path and clock.log.seq.index.commit (all 1 if left out),
-// marked if it is dead. Cases run in every order of their ops.
+// for an add since=N if it isn't since the beginning; marked if it is dead.
+// Cases run in every order of their ops.
 const mergeCases = `
 the newest put wins
 	put /a 1   dead
@@ -111,8 +112,8 @@ a dead deep del's work is done by the one that covers it
 	shows /a/b/c nothing
 
 other ops are all live
-	add /a 1
-	add /a 2
+	append /a 1
+	append /a 2
 	append /a 3
 	text /a 4
 	snap /a 5
@@ -120,10 +121,50 @@ other ops are all live
 	shows /a nothing
 
 other ops and puts don't cover each other
+	append /a 1
+	put /a 2
+	append /a 3
+	shows /a 2
+
+an add covers older ones of its log
+	add /a 1 dead
+	add /a 3
+	add /a 2 dead
+	shows /a nothing
+
+each log has a total of its own
+	add /a 1.1 dead
+	add /a 2.2 dead
+	add /a 3.1
+	add /a 4.2
+
+adds and puts don't cover each other
 	add /a 1
 	put /a 2
-	add /a 3
+	add /a/b 1
 	shows /a 2
+
+a del covers totals that were begun before it, though they are newer
+	add /a 1 dead
+	del /a 2
+	add /a 3 dead
+	add /a 4.2 since=1 dead
+	add /a 5.3 since=2
+
+a deep del above does so as well
+	add /a/b/c 3 dead
+	add /a/b/c 4 since=2
+	add /a/b/c 5.2 since=1 dead
+	deep /a 2
+
+totals since different dels are different totals
+	add /a 5 since=4
+	add /a 6 since=3 dead
+	add /a 7 since=3
+
+what was deleted before does not matter to a total begun later
+	del /a 2
+	add /a 3 since=7
 
 a del covers older other ops at its path
 	add /a 1       dead
@@ -152,7 +193,7 @@ a late deep del finds what is older and leaves what is newer
 	add /a/b 1.3 dead
 	put /a/c 3.4
 	del /a/c 3.2
-	add /a/c 3.3
+	add /a/c 3.3 since=3
 	deep /a 2
 	shows /a/b nothing
 	shows /a/c 3.4
@@ -226,8 +267,22 @@ func parseMergeCases(t *testing.T, text string) (cases []mergeCase) {
 				t.Fatalf("unknown op: %s", line)
 			}
 			o.path, o.at = path, parseStamp(t, f[2])
+			dead := false
+			for _, mark := range f[3:] {
+				since, isSince := strings.CutPrefix(mark, "since=")
+				switch {
+				case mark == "dead":
+					dead = true
+				case !isSince:
+					t.Fatalf("unknown mark: %s", line)
+				default:
+					if _, err := fmt.Sscan(since, &o.since); err != nil {
+						t.Fatalf("%s: %v", line, err)
+					}
+				}
+			}
 			c.ops = append(c.ops, o)
-			if len(f) == 3 {
+			if !dead {
 				c.live[o] = true
 			}
 		}
@@ -356,7 +411,7 @@ func TestDeadOpsInSlotsDoNoHarm(t *testing.T) {
 		var cover tree.Stamp
 		for _, o := range ops {
 			s := tree.SlotOf(o.kind, o.deep)
-			if s != tree.Other && o.path == p && newer(o.at, stale[s]) {
+			if s <= tree.Deep && o.path == p && newer(o.at, stale[s]) {
 				stale[s] = o.at
 			}
 			if s == tree.Deep && o.path != p && p.Under(o.path) && newer(o.at, cover) {
@@ -375,7 +430,17 @@ func TestDeadOpsInSlotsDoNoHarm(t *testing.T) {
 			if slices.ContainsFunc(ops, func(q op) bool { return q.at == o.at }) {
 				continue
 			}
-			if got := tree.Decide(tree.SlotOf(o.kind, o.deep), o.at, &stale, cover).Fate; got != want {
+			got := tree.Decide(tree.SlotOf(o.kind, o.deep), o.at, &stale, cover).Fate
+			if o.kind == sennit.KindAdd {
+				var have tree.Stamp
+				for _, q := range ops {
+					if q.kind == o.kind && q.path == p && q.at.Log == o.at.Log && q.since == o.since && newer(q.at, have) {
+						have = q.at
+					}
+				}
+				got = tree.DecideAdd(o.at, o.since, &stale, cover, have)
+			}
+			if got != want {
 				t.Fatalf("%v has fate %v, want %v", o, got, want)
 			}
 		}

@@ -24,6 +24,8 @@ type op struct {
 	deep bool
 	path sennit.Path
 	at   tree.Stamp
+
+	since uint64 // of an add
 }
 
 func (o op) String() string {
@@ -31,7 +33,7 @@ func (o op) String() string {
 	if o.deep {
 		what = "deep"
 	}
-	return fmt.Sprintf("%s(%d) /%s %d.%x.%d.%d.%x", what, o.kind, o.path, o.at.Clock, o.at.Log[:1], o.at.Seq, o.at.Index, o.at.Commit[:2])
+	return fmt.Sprintf("%s(%d) /%s %d.%x.%d.%d.%x since %d", what, o.kind, o.path, o.at.Clock, o.at.Log[:1], o.at.Seq, o.at.Index, o.at.Commit[:2], o.since)
 }
 
 // newer spells out the order: clock, log, seq, index, commit id.
@@ -50,7 +52,8 @@ func newer(a, b tree.Stamp) bool {
 func liveOf(ops []op) map[op]bool {
 	deleted := func(o op, byValue bool) bool { // by a newer del, value or deep
 		return slices.ContainsFunc(ops, func(d op) bool {
-			if d.kind != sennit.KindDel || !newer(d.at, o.at) {
+			before := o.kind == sennit.KindAdd && o.since < d.at.Clock
+			if d.kind != sennit.KindDel || !newer(d.at, o.at) && !before {
 				return false
 			}
 			if d.deep {
@@ -61,7 +64,8 @@ func liveOf(ops []op) map[op]bool {
 	}
 	newest := func(o op) bool { // of its sort at its path
 		return !slices.ContainsFunc(ops, func(p op) bool {
-			return p.kind == o.kind && p.deep == o.deep && p.path == o.path && newer(p.at, o.at)
+			same := p.kind != sennit.KindAdd || p.at.Log == o.at.Log && p.since == o.since
+			return p.kind == o.kind && p.deep == o.deep && p.path == o.path && same && newer(p.at, o.at)
 		})
 	}
 	live := map[op]bool{}
@@ -73,6 +77,10 @@ func liveOf(ops []op) map[op]bool {
 			}
 		case o.kind == sennit.KindDel:
 			if newest(o) && !deleted(o, false) {
+				live[o] = true
+			}
+		case o.kind == sennit.KindAdd:
+			if newest(o) && !deleted(o, true) {
 				live[o] = true
 			}
 		default:
@@ -177,10 +185,13 @@ func (n names) node(prefix string, children map[string]sennit.Path) sennit.Hash 
 func drawOps(t *rapid.T, label string) []op {
 	drawn := rapid.SliceOfN(rapid.Custom(func(t *rapid.T) op {
 		o := op{
-			kind: sennit.Kind(rapid.SampledFrom([]int{1, 1, 1, 2, 2, 2, 3, 4, 5, 6, 99}).Draw(t, "kind")),
+			kind: sennit.Kind(rapid.SampledFrom([]int{1, 1, 1, 2, 2, 2, 3, 3, 3, 4, 5, 6, 99}).Draw(t, "kind")),
 			path: sennit.Path(strings.Join(rapid.SliceOfN(rapid.SampledFrom([]string{"a", "b", "a-"}), 0, 3).Draw(t, "path"), "/")),
 		}
 		o.deep = o.kind == sennit.KindDel && rapid.Bool().Draw(t, "deep")
+		if o.kind == sennit.KindAdd {
+			o.since = rapid.Uint64Range(0, 4).Draw(t, "since")
+		}
 		o.at = tree.Stamp{
 			Clock: rapid.Uint64Range(1, 4).Draw(t, "clock"),
 			Log:   sennit.Hash{rapid.ByteRange(1, 2).Draw(t, "log")},

@@ -90,15 +90,22 @@ func (s *memory) equal(t *memory) bool { return maps.EqualFunc(s.m, t.m, bytes.E
 type replica struct {
 	slots  map[sennit.Path]*tree.Slots
 	others map[sennit.Path]map[tree.Stamp]bool
+	adds   map[sennit.Path]map[total]tree.Stamp
 	dirty  map[sennit.Path]bool
 	clear  map[sennit.Path]bool
 	newest tree.Stamp
 	nodes  *memory
 }
 
+// total is what an add states anew.
+type total struct {
+	log   sennit.Hash
+	since uint64
+}
+
 func newReplica() *replica {
 	return &replica{
-		slots: map[sennit.Path]*tree.Slots{}, others: map[sennit.Path]map[tree.Stamp]bool{},
+		slots: map[sennit.Path]*tree.Slots{}, others: map[sennit.Path]map[tree.Stamp]bool{}, adds: map[sennit.Path]map[total]tree.Stamp{},
 		dirty: map[sennit.Path]bool{}, clear: map[sennit.Path]bool{}, nodes: newMemory(),
 	}
 }
@@ -107,6 +114,7 @@ func (r *replica) at(p sennit.Path) *tree.Slots {
 	if r.slots[p] == nil {
 		r.slots[p] = new(tree.Slots)
 		r.others[p] = map[tree.Stamp]bool{}
+		r.adds[p] = map[total]tree.Stamp{}
 	}
 	return r.slots[p]
 }
@@ -126,6 +134,17 @@ func (r *replica) cover(p sennit.Path) (newest tree.Stamp) {
 func (r *replica) apply(o op) {
 	slot := tree.SlotOf(o.kind, o.deep)
 	now := r.at(o.path)
+	if slot == tree.Add {
+		group := total{o.at.Log, o.since}
+		if tree.DecideAdd(o.at, o.since, r.asRead(slot, now), r.cover(o.path), r.adds[o.path][group]) == tree.Live {
+			r.adds[o.path][group] = o.at
+			r.dirty[o.path] = true
+		}
+		if r.newest.Before(o.at) {
+			r.newest = o.at
+		}
+		return
+	}
 	var e tree.Effect
 	if unread := r.newest.Before(o.at); unread {
 		e, r.newest = tree.Newest(slot), o.at
@@ -136,6 +155,7 @@ func (r *replica) apply(o op) {
 				if p != o.path && p.Under(o.path) {
 					delete(r.slots, p)
 					delete(r.others, p)
+					delete(r.adds, p)
 					delete(r.dirty, p)
 					delete(r.clear, p)
 				}
@@ -157,7 +177,7 @@ func (r *replica) apply(o op) {
 	if e.Beneath {
 		for p, below := range r.slots {
 			if p != o.path && p.Under(o.path) {
-				r.drop(p, tree.Sweep(o.at, below)|1<<tree.Other, o.at)
+				r.drop(p, tree.Sweep(o.at, below)|1<<tree.Add|1<<tree.Other, o.at)
 				r.dirty[p] = true
 			}
 		}
@@ -166,18 +186,21 @@ func (r *replica) apply(o op) {
 
 // asRead are the slots that Decide says must be read.
 func (r *replica) asRead(s tree.Slot, now *tree.Slots) *tree.Slots {
-	if s == tree.Other {
+	if s >= tree.Add {
 		return &tree.Slots{tree.Del: now[tree.Del], tree.Deep: now[tree.Deep]}
 	}
 	return now
 }
 
-// drop empties slots, and drops the Other ops before by.
+// drop empties slots, and drops the Adds and Other ops that by covers.
 func (r *replica) drop(p sennit.Path, slots tree.Set, by tree.Stamp) {
 	for s := tree.Put; s <= tree.Deep; s++ {
 		if slots.Has(s) {
 			r.slots[p][s] = tree.Stamp{}
 		}
+	}
+	if slots.Has(tree.Add) {
+		maps.DeleteFunc(r.adds[p], func(g total, at tree.Stamp) bool { return tree.Resets(by, at, g.since) })
 	}
 	if slots.Has(tree.Other) {
 		maps.DeleteFunc(r.others[p], func(at tree.Stamp, _ bool) bool { return at.Before(by) })
@@ -202,6 +225,9 @@ func (r *replica) namesAt(p sennit.Path) (refs []wire.OpRef) {
 		}
 	}
 	for at := range r.others[p] {
+		refs = append(refs, at.Name())
+	}
+	for _, at := range r.adds[p] {
 		refs = append(refs, at.Name())
 	}
 	slices.SortFunc(refs, tree.CompareNames)

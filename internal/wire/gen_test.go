@@ -138,7 +138,7 @@ func put(t *rapid.T) wire.Put { return wire.Put{Value: value(t, sennit.MaxInline
 func del(t *rapid.T) wire.Del { return wire.Del{Deep: rapid.Bool().Draw(t, "deep")} }
 
 func add(t *rapid.T) wire.Add {
-	return wire.Add{Since: optRef(t), Total: int64(number(t, 0, 1<<64-1))}
+	return wire.Add{Since: number(t, 0, 1<<64-1), Total: int64(number(t, 0, 1<<64-1))}
 }
 
 func text(t *rapid.T) wire.Text {

@@ -178,23 +178,23 @@ func DecodeDel(b []byte) (Del, error) {
 	return d, r.end("del")
 }
 
-// Add is the body of an add: a log's running total at a counter since a del.
+// Add is the body of an add: a log's running total at a counter since a time.
 //
-//	since optional (commit hash, index uvarint) | total zigzag uvarint
+//	since u64 | total zigzag uvarint
 type Add struct {
-	Since *OpRef // the newest del that the writer knew, nil if none
+	Since uint64 // clock of the newest deletion that the writer knew, 0 if none
 	Total int64
 }
 
 // Append encodes the body.
 func (a Add) Append(dst []byte) []byte {
-	return binary.AppendUvarint(appendOptRef(dst, a.Since), uint64(a.Total)<<1^uint64(a.Total>>63))
+	return binary.AppendUvarint(binary.BigEndian.AppendUint64(dst, a.Since), uint64(a.Total)<<1^uint64(a.Total>>63))
 }
 
 // DecodeAdd decodes the body of an add.
 func DecodeAdd(b []byte) (Add, error) {
 	r := reader{b: b}
-	a := Add{Since: r.optRef()}
+	a := Add{Since: r.u64()}
 	z := r.uvarint(1<<64 - 1)
 	a.Total = int64(z>>1) ^ -int64(z&1)
 	return a, r.end("add")

@@ -92,7 +92,7 @@ func rawOp(kind int, path string, parents, body []byte) []byte {
 var none = []byte{0} // the empty list
 
 func opRefusals() []refusal {
-	body := map[int][]byte{1: raw(0, 0, "v"), 2: {0}, 3: {0, 2}, 4: []byte("x"), 5: raw(0, 0, 0, 1, 0, 1, 0), 6: raw(0, 1, h32(1), 0, 0, 0)}
+	body := map[int][]byte{1: raw(0, 0, "v"), 2: {0}, 3: {0, 0, 0, 0, 0, 0, 0, 0, 2}, 4: []byte("x"), 5: raw(0, 0, 0, 1, 0, 1, 0), 6: raw(0, 1, h32(1), 0, 0, 0)}
 	good := rawOp(1, "a", none, body[1])
 	big := func(n int) []byte { return rawOp(1, "a", none, raw(0, 0, rep("x", n))) }
 	unknown := func(n int) []byte { return rawOp(200, "a", none, rep("x", n)) }
@@ -191,7 +191,7 @@ func bodyRefusals() []refusal {
 	inline, blob := raw(0, 1, "t", "data"), raw(1, 1, "t", h32(1), uint64(65537))
 	text := raw(2, "ag", 0, 0, 1, 7, 0, 3, "abc")
 	snap := raw(0, 1, h32(1), 0, 0, 0, "doc")
-	add := raw(1, h32(1), 3, 4)
+	add := raw("since at", 4)
 	b := sennit.BadInput
 	return []refusal{
 		{"unknown form", "put", inline, raw(2, 1, "t", "data"), b, "unknown form"},
@@ -209,10 +209,10 @@ func bodyRefusals() []refusal {
 		{"empty", "del", []byte{0}, nil, b, "ends early"},
 		{"more", "del", []byte{0}, []byte{0, 0}, b, "left over"},
 
-		{"since flag 2", "add", add, raw(2, h32(1), 3, 4), b, "flag"},
-		{"since with index 4096", "add", add, raw(1, h32(1), uint64(4096), 4), b, "over its limit"},
-		{"total in two bytes", "add", add, raw(1, h32(1), 3, 0x84, 0), b, "integer"},
-		{"no total", "add", add, raw(1, h32(1), 3), b, "integer"},
+		{"since of seven bytes", "add", add, raw("since a"), b, "ends early"},
+		{"total in two bytes", "add", add, raw("since at", 0x84, 0), b, "integer"},
+		{"total of 65 bits", "add", raw("since at", rep(0xff, 9), 1), raw("since at", rep(0xff, 9), 2), b, "integer"},
+		{"no total", "add", add, raw("since at"), b, "integer"},
 		{"more", "add", add, raw(add, 0), b, "left over"},
 
 		{"no runs", "text", text, raw(2, "ag", 0, 0, 0), b, "no runs"},

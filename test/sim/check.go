@@ -284,6 +284,9 @@ func (w *world) right(x replica, m *model) {
 // once looks whether a tail told any value more often than it was put; s.mu is held.
 func (w *world) once(x replica, s *state, m *model) {
 	for t, times := range s.told {
+		if counts(t.path) {
+			continue // a sum is told as it is now, whichever step is told of
+		}
 		puts := map[opID]bool{} // of a forked log, several commits stand at one place
 		for _, o := range m.at[t.at] {
 			if o.kind == sennit.KindPut && o.path == t.path {

@@ -38,6 +38,7 @@ type op struct {
 	path  sennit.Path
 	deep  bool
 	value string
+	add   wire.Add
 }
 
 func (a *op) compare(b *op) int {
@@ -47,10 +48,13 @@ func (a *op) compare(b *op) int {
 
 // covers reports whether a newer op a makes b dead.
 func (a *op) covers(b *op) bool {
-	if a.compare(b) <= 0 {
+	begun := a.kind == sennit.KindDel && b.kind == sennit.KindAdd && b.add.Since < a.clock
+	if a.compare(b) <= 0 && !begun {
 		return false
 	}
 	switch {
+	case a.kind == sennit.KindAdd:
+		return a.path == b.path && b.kind == sennit.KindAdd && a.at.log == b.at.log && a.add.Since == b.add.Since
 	case a.kind == sennit.KindPut:
 		return a.path == b.path && b.kind == sennit.KindPut
 	case a.kind == sennit.KindDel && a.deep:
@@ -137,6 +141,10 @@ func (m *model) run(run *wire.Run, l wire.Log, peaks *commit.Peaks) error {
 			case sennit.KindDel:
 				d, derr := wire.DecodeDel(o.Body)
 				x.deep, err = d.Deep, cmp.Or(err, derr)
+			case sennit.KindAdd:
+				var aerr error
+				x.add, aerr = wire.DecodeAdd(o.Body)
+				err = cmp.Or(err, aerr)
 			}
 			m.ops[id] = x
 			m.at[x.at] = append(m.at[x.at], x)
@@ -147,7 +155,7 @@ func (m *model) run(run *wire.Run, l wire.Log, peaks *commit.Peaks) error {
 
 // has reports whether some commit at a place does what was written.
 func (m *model) has(at place, c *sennit.Change) bool {
-	return slices.ContainsFunc(m.at[at], func(o *op) bool {
+	return slices.ContainsFunc(m.at[at], func(o *op) bool { // of an add, the total follows from what came before
 		return o.kind == c.Kind && o.path == c.Path && o.deep == c.Deep && o.value == string(c.Value.Data)
 	})
 }
@@ -187,16 +195,23 @@ func (m *model) live(a *access.Authority, prefix sennit.Path, now time.Time) (al
 func values(live []*op) map[sennit.Path]string {
 	vs := map[sennit.Path]string{}
 	newest := map[sennit.Path]*op{}
+	sums := map[sennit.Path]int64{}
 	for _, o := range live {
-		if old := newest[o.path]; o.kind == sennit.KindPut || o.kind == sennit.KindDel {
+		if o.kind == sennit.KindAdd {
+			sums[o.path] += o.add.Total
+		}
+		if old := newest[o.path]; o.kind <= sennit.KindAdd {
 			if old == nil || old.compare(o) < 0 {
 				newest[o.path] = o
 			}
 		}
 	}
 	for p, o := range newest {
-		if o.kind == sennit.KindPut {
+		switch o.kind {
+		case sennit.KindPut:
 			vs[p] = o.value
+		case sennit.KindAdd:
+			vs[p] = fmt.Sprint(sums[p])
 		}
 	}
 	return vs

@@ -56,6 +56,7 @@ type workKind int
 
 const (
 	onePut workKind = iota
+	oneAdd
 	oneDel
 	deepDel
 	several
@@ -207,8 +208,10 @@ func (p *plan) write(rng *rand.Rand) {
 
 func someKind(rng *rand.Rand) workKind {
 	switch x := rng.IntN(100); {
-	case x < 50:
+	case x < 38:
 		return onePut
+	case x < 50:
+		return oneAdd
 	case x < 62:
 		return oneDel
 	case x < 70:

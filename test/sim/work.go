@@ -52,6 +52,12 @@ func (w *world) write(x work) {
 	wg.Wait()
 }
 
+// counter begins the names of counters, at which nothing else is written.
+const counter = "count-"
+
+// counts reports whether a path is that of a counter.
+func counts(p sennit.Path) bool { return strings.HasPrefix(p.Base(), counter) }
+
 // changes makes up what is written.
 func changes(rng *rand.Rand, x work, tag string) []sennit.Change {
 	value := func(i, size int) sennit.Value {
@@ -64,7 +70,12 @@ func changes(rng *rand.Rand, x work, tag string) []sennit.Change {
 	put := func(i, size int) sennit.Change {
 		return sennit.Change{Kind: sennit.KindPut, Path: x.under.Join(somePath(rng)), Value: value(i, size)}
 	}
+	count := func() sennit.Change {
+		return sennit.Change{Kind: sennit.KindAdd, Path: x.under.Join(someDir(rng)).Join(sennit.Path(fmt.Sprint(counter, rng.IntN(3)))), Delta: rng.Int64N(20) - 5}
+	}
 	switch x.kind {
+	case oneAdd:
+		return []sennit.Change{count()}
 	case oneDel:
 		return []sennit.Change{{Kind: sennit.KindDel, Path: x.under.Join(somePath(rng))}}
 	case deepDel:
@@ -77,6 +88,8 @@ func changes(rng *rand.Rand, x work, tag string) []sennit.Change {
 				all = append(all, sennit.Change{Kind: sennit.KindDel, Path: x.under.Join(somePath(rng))})
 			case 1:
 				all = append(all, sennit.Change{Kind: sennit.KindDel, Path: x.under.Join(someDir(rng)), Deep: true})
+			case 2:
+				all = append(all, count())
 			default:
 				all = append(all, put(i, 0))
 			}

@@ -58,8 +58,9 @@ func (d *Door) commit(w http.ResponseWriter, r *http.Request, c Caller, t target
 //
 //	hello
 //	DELETE /me/notes/old/
+//	POST /me/votes?add=1
 //
-// Lines end in CRLF or LF. A PUT needs its Content-Length; a DELETE has no
+// Lines end in CRLF or LF. A PUT needs its Content-Length; the others have no
 // body. Empty lines after a change are skipped. Paths are percent-encoded, name
 // the root that the commit was posted to, and mean what they mean in requests.
 // The values alias the body.
@@ -83,21 +84,27 @@ func parseCommit(body []byte, root string) ([]sennit.Change, error) {
 func parseChange(body []byte, root string) (c sennit.Change, rest []byte, err error) {
 	line, body, ok := cutLine(body)
 	method, path, _ := strings.Cut(line, " ")
-	if !ok || method != "PUT" && method != "DELETE" {
-		return c, nil, sennit.Errorf(sennit.BadInput, "%.60q is neither PUT nor DELETE and a path", line)
+	if !ok || method != "PUT" && method != "DELETE" && method != "POST" {
+		return c, nil, sennit.Errorf(sennit.BadInput, "%.60q is neither PUT nor DELETE nor POST and a path", line)
 	}
 	t, err := parseTarget(path)
 	switch {
 	case err != nil:
 		return c, nil, err
-	case t.front || t.wild || t.query != "" || t.addr.Root != root:
+	case t.front || t.wild || t.query != "" && method != "POST" || t.addr.Root != root:
 		return c, nil, sennit.Errorf(sennit.BadInput, "the path %.100q is not a path under /%s", path, root)
-	case method == "PUT" && t.slash:
+	case method != "DELETE" && t.slash:
 		return c, nil, sennit.Errorf(sennit.BadInput, "the path %.100q ends in a slash; values are put without", path)
 	}
 	c = sennit.Change{Kind: sennit.KindPut, Path: t.addr.Path}
-	if method == "DELETE" {
+	switch method {
+	case "DELETE":
 		c.Kind, c.Deep = sennit.KindDel, t.slash
+	case "POST":
+		c.Kind = sennit.KindAdd
+		if c.Delta, err = t.adds(); err != nil {
+			return c, nil, err
+		}
 	}
 	length := -1
 	for {
@@ -123,7 +130,7 @@ func parseChange(body []byte, root string) (c sennit.Change, rest []byte, err er
 		}
 	}
 	switch {
-	case method == "DELETE":
+	case method != "PUT":
 		return c, body, nil
 	case length < 0:
 		return c, nil, sennit.Errorf(sennit.BadInput, "it has no Content-Length")

@@ -251,7 +251,7 @@ func (d *Door) tree(w http.ResponseWriter, r *http.Request, c Caller, t target) 
 	var allow string
 	switch root := t.addr.Path == ""; {
 	case !t.slash:
-		allow = "GET, HEAD, PUT, DELETE, OPTIONS"
+		allow = "GET, HEAD, PUT, POST, DELETE, OPTIONS"
 	case root:
 		allow = "GET, HEAD, POST, DELETE, OPTIONS"
 	default:
@@ -275,8 +275,10 @@ func (d *Door) tree(w http.ResponseWriter, r *http.Request, c Caller, t target) 
 		do = d.put
 	case m == http.MethodDelete:
 		do = d.remove
-	case m == http.MethodPost:
+	case m == http.MethodPost && t.slash:
 		do = d.commit
+	case m == http.MethodPost:
+		do = d.add
 	case t.slash:
 		do = d.list
 	default:

@@ -59,6 +59,7 @@ func FuzzTarget(f *testing.F) {
 // again are the same.
 func FuzzCommit(f *testing.F) {
 	for _, s := range []string{"", "PUT /me/a\r\nContent-Length: 1\r\n\r\nx\r\n", "DELETE /me/a/\n\nPUT /me/b\nContent-Type: a/b\nContent-Length: 0\n\n",
+		"POST /me/n?add=-3\r\n\r\nPOST /me/n?add=x\r\n\r\n", "POST /me/n?add=5\n\nDELETE /me/n\n\n",
 		"PUT /me/a\r\nContent-Length: 9\r\n\r\nx", "DELETE /me/%2e%2e\r\n\r\n", "PUT /me/a\nContent-Length: 12\n\nDELETE /me/b"} {
 		f.Add([]byte(s))
 	}
@@ -80,6 +81,10 @@ func FuzzCommit(f *testing.F) {
 					u.Path += "/"
 				}
 				fmt.Fprintf(&b, "DELETE %s\r\n\r\n", u.EscapedPath())
+				continue
+			}
+			if c.Kind == sennit.KindAdd {
+				fmt.Fprintf(&b, "POST %s?add=%d\r\n\r\n", u.EscapedPath(), c.Delta)
 				continue
 			}
 			fmt.Fprintf(&b, "PUT %s\r\n", u.EscapedPath())

@@ -149,6 +149,31 @@ func (q query) done() error {
 	return nil
 }
 
+// adds takes the one parameter of a POST to a path: by how much a counter grows.
+func (t target) adds() (int64, error) {
+	q, err := parseQuery(t.query)
+	if err != nil {
+		return 0, err
+	}
+	_, there := q["add"]
+	v, err := q.text("add")
+	if err == nil {
+		err = q.done()
+	}
+	if err != nil {
+		return 0, err
+	}
+	if !there {
+		return 0, sennit.Hint(sennit.Errorf(sennit.BadInput, "a POST to a path adds to a counter, and this one doesn't say how much"),
+			"add 1 with ?add=1; set a value with PUT")
+	}
+	delta, err := strconv.ParseInt(v, 10, 64)
+	if err != nil {
+		return 0, sennit.Errorf(sennit.BadInput, "%.30q is not a whole number of 64 bits", v)
+	}
+	return delta, nil
+}
+
 // none refuses any parameter.
 func (t target) none() error {
 	q, err := parseQuery(t.query)

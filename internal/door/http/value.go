@@ -86,6 +86,28 @@ func (d *Door) put(w http.ResponseWriter, r *http.Request, c Caller, t target) e
 	return nil
 }
 
+// add answers POST of ?add=N to a path: the counter there grows by N.
+func (d *Door) add(w http.ResponseWriter, r *http.Request, c Caller, t target) error {
+	delta, err := t.adds()
+	if err != nil {
+		return err
+	}
+	if err := checkConditions(r); err != nil {
+		return err
+	}
+	if body, err := readBody(w, r, 1); len(body) > 0 || sennit.CodeOf(err) == sennit.TooLarge {
+		return sennit.Errorf(sennit.BadInput, "what a counter grows by stands in the address; there is no body")
+	} else if err != nil {
+		return err
+	}
+	v, err := d.cfg.Bus(c).Write(r.Context(), t.addr.Root, []sennit.Change{{Kind: sennit.KindAdd, Path: t.addr.Path, Delta: delta}})
+	if err != nil {
+		return err
+	}
+	written(w, v)
+	return nil
+}
+
 // remove answers DELETE: of a value or, with a slash at the end, of a subtree.
 func (d *Door) remove(w http.ResponseWriter, r *http.Request, c Caller, t target) error {
 	if err := t.none(); err != nil {

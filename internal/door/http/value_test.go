@@ -235,7 +235,16 @@ func TestWritesThatCannotBeDoneAsAskedAreRefused(t *testing.T) {
 		{"PUT", "/me/a", "Content-Type: text/pl\u00e4in", 400},
 		{"PUT", "/me/a", "Content-Type: text/" + strings.Repeat("x", 123), 400},
 		{"PUT", "/me/a/", "X-Nothing: x", 405},
-		{"POST", "/me/a", "Content-Type: text/plain", 405},
+		{"POST", "/me/a", "Content-Type: text/plain", 400},
+		{"POST", "/me/a?add=1", "X-Nothing: there is a body", 400},
+		{"POST", "/me/a?add=", "X-Nothing: x", 400},
+		{"POST", "/me/a?add=1.5", "X-Nothing: x", 400},
+		{"POST", "/me/a?add=9223372036854775808", "X-Nothing: x", 400},
+		{"POST", "/me/a?add=1&add=1", "X-Nothing: x", 400},
+		{"POST", "/me/a?add=1&more", "X-Nothing: x", 400},
+		{"POST", "/me/a?add=1", `If-Match: "1"`, 501},
+		{"POST", "/me/a/?add=1", "X-Nothing: x", 405},
+		{"POST", "/me/?add=1", "X-Nothing: x", 400},
 		{"POST", "/me/a/", "Content-Type: application/vnd.sennit.commit", 405},
 		{"POST", "/me/", "Content-Type: text/plain", 415},
 		{"POST", "/me/", "X-Nothing: x", 415},
@@ -254,13 +263,18 @@ func TestWritesThatCannotBeDoneAsAskedAreRefused(t *testing.T) {
 			t.Errorf("%s %s: %d with Allow %q", c.method, c.target, a.status, allow)
 		}
 	}
+	for _, target := range []string{"/me/a?add=x", "/me/.acl/n?add=1"} {
+		if a := h.ask(t, "POST", target, ""); a.status != 400 && a.status != 403 && a.status != 404 {
+			t.Errorf("POST %s without a body: %d", target, a.status)
+		}
+	}
 	// A GET changes nothing, whatever it carries.
 	h.ask(t, "GET", "/me/a", "new", "Content-Type: text/plain", "X-HTTP-Method-Override: PUT")
 	h.ask(t, "GET", "/me/b", "new", "Content-Type: text/plain")
 	if after := h.state(t); after.Hash != before.Hash {
 		t.Error("a refused write changed something")
 	}
-	if a := h.ask(t, "OPTIONS", "/me/a", ""); a.status != 204 || a.header.Get("Allow") != "GET, HEAD, PUT, DELETE, OPTIONS" || a.header.Get("Access-Control-Allow-Origin") != "" {
+	if a := h.ask(t, "OPTIONS", "/me/a", ""); a.status != 204 || a.header.Get("Allow") != "GET, HEAD, PUT, POST, DELETE, OPTIONS" || a.header.Get("Access-Control-Allow-Origin") != "" {
 		t.Errorf("OPTIONS: %d %v", a.status, a.header)
 	}
 }
