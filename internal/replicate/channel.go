@@ -217,6 +217,11 @@ func (c *channel) renew(ctx context.Context) error {
 		return nil
 	}
 	// Both sides agreed: the peer lacks what is new here, and won't ask for it.
+	return c.supply(theirs)
+}
+
+// supply sends the authority that the peer lacks, without waiting.
+func (c *channel) supply(theirs *wire.Open) error {
 	frames, err := c.lacking(theirs)
 	if err != nil {
 		return err

@@ -248,12 +248,17 @@ func (c *channel) give(paths []sennit.Path) error {
 	return nil
 }
 
-// renewAnyway opens the space again, whatever changed.
+// renewAnyway opens the space again, whatever changed, because the peer judges
+// by other rules than this side. It sends what the peer lacks as well: where
+// that came up between two of its opens, nothing else would.
 func (c *channel) renewAnyway(ctx context.Context) error {
 	c.s.mu.Lock()
-	mine, up := c.mine, c.up
+	mine, theirs, up := c.mine, c.theirs, c.up
 	c.s.mu.Unlock()
-	return c.open(ctx, c.reach(), sennit.Cursor{Epoch: mine.Since.Epoch, N: up})
+	if err := c.open(ctx, c.reach(), sennit.Cursor{Epoch: mine.Since.Epoch, N: up}); err != nil || theirs == nil {
+		return err
+	}
+	return c.supply(theirs)
 }
 
 // want sends ops that the peer asks for.

@@ -466,3 +466,40 @@ func TestAStrangersClockIsNoClock(t *testing.T) {
 		ahead(2 * time.Hour)
 	})
 }
+
+// TestRulesThatComeWhileDigestsAreCompared: a rule that is made at the moment
+// when the peer asks for a comparison reaches it nevertheless.
+func TestRulesThatComeWhileDigestsAreCompared(t *testing.T) {
+	inBubble(t, func(t *testing.T, n *net) {
+		a, b := n.peer(t, "a"), n.peer(t, "b")
+		friends(t, a, b)
+		rules := 0
+		n.tap.Store(new(func(_, to replicate.Host, msg []byte) [][]byte {
+			_, f, err := wire.DecodeFrame(msg)
+			if c, ok := f.(*wire.Compare); err == nil && ok && len(c.Items) > 0 && rules < 40 {
+				rules++
+				p := a
+				if to == b.host {
+					p = b
+				}
+				g := wire.Grant{Who: wire.Who{Subject: wire.SubjectAny}, May: sennit.Read, Prefix: sennit.Path(fmt.Sprint("open/", rules))}
+				if _, err := p.n.Allow(context.Background(), p.n.Owner(), p.n.Self().Space, []wire.Grant{g}); err != nil {
+					t.Error(err)
+				}
+			}
+			return [][]byte{msg}
+		}))
+		for i := range 20 {
+			time.Sleep(6 * time.Minute) // digests are compared meanwhile
+			for _, p := range []*peer{a, b} {
+				space := p.n.Self().Space
+				if a.n.Authority(space).Digest() != b.n.Authority(space).Digest() {
+					t.Fatalf("round %d: they judge by different rules", i)
+				}
+			}
+		}
+		if rules == 0 {
+			t.Error("nothing was compared")
+		}
+	})
+}
