@@ -515,21 +515,41 @@ func TestNodesConverge(t *testing.T) {
 	}
 	rapid.Check(t, func(rt *rapid.T) {
 		c := newChoices(rapid.Uint64().Draw(rt, "seed"), rapid.IntRange(60, longest).Draw(rt, "choices"))
-		if err := inBubble(t, func(f failer) {
-			s := newScene(f, t, c)
-			defer s.close()
-			actions := []func(){
-				s.write, s.write, s.fork, s.rule, s.local, s.deliver, s.deliver, s.restart,
-				func() { time.Sleep(time.Second) },
-				s.relay, s.relay, s.read, s.read,
-			}
-			for len(c.list) > 40 { // the rest decides how it ends
-				actions[s.between(0, len(actions)-1)]()
-			}
-			s.settle()
-		}); err != nil {
+		if err := converge(t, c); err != nil {
 			rt.Fatal(err)
 		}
+	})
+}
+
+// TestNodesConvergedNot has scenes in which they once did not, or in which
+// verify said so.
+func TestNodesConvergedNot(t *testing.T) {
+	for _, name := range []string{"owner", "left", "right"} {
+		newIdentity(t, name)
+	}
+	for what, c := range map[string]*choices{
+		"one node takes a log for forked that came in pieces": newChoices(0x28, 307),
+	} {
+		if err := converge(t, c); err != nil {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+}
+
+// converge plays a scene.
+func converge(t *testing.T, c *choices) error {
+	return inBubble(t, func(f failer) {
+		s := newScene(f, t, c)
+		defer s.close()
+		actions := []func(){
+			s.write, s.write, s.fork, s.rule, s.local, s.deliver, s.deliver, s.restart,
+			func() { time.Sleep(time.Second) },
+			s.relay, s.relay, s.read, s.read,
+		}
+		for len(c.list) > 40 { // the rest decides how it ends
+			actions[s.between(0, len(actions)-1)]()
+		}
+		s.settle()
 	})
 }
 
