@@ -179,6 +179,7 @@ func (m *merging) one(index uint32, op *wire.Op) (shows bool, err error) {
 	if m.dead += len(covered.values); m.dead <= maxDeaths {
 		for _, p := range covered.values {
 			told, err := m.tellPresent(p)
+			m.late = m.late || told // what it left can't be told of later: who set it may have come long before
 			if err == nil && !told {
 				err = m.tell(op, tree.Del, p)
 			}

@@ -242,18 +242,14 @@ func (w *watch) replay(pats []pattern, sp *space, a store.Arrival) error {
 		if slot == tree.Other || !concerns(pats, sp, op.Path, slot == tree.Deep) {
 			return nil
 		}
-		if slot == tree.Add || slot == tree.Del && sp.many.Load() {
-			// What a counter was then isn't kept. A late deletion may leave some
-			// of it.
+		if slot == tree.Add {
+			// What a counter was then isn't kept. What isn't a counter now came
+			// since, with an arrival of its own.
 			s, _, err := w.lens().shows(sp, op.Path)
-			switch {
-			case err != nil:
+			if err != nil || s.adds == nil {
 				return err
-			case s.adds != nil:
-				return w.showAt(sp, op.Path, s, a.N)
-			case slot == tree.Add:
-				return nil // what came since has an arrival of its own
 			}
+			return w.showAt(sp, op.Path, s, a.N)
 		}
 		u, err := update(sp, author, v, rec.Clock, &op, slot)
 		if err != nil {
