@@ -140,7 +140,7 @@ var negative = regexp.MustCompile(`^-[0-9]+$`)
 // steps lets "add PATH -3" mean what it says: a negative number isn't a flag.
 func steps(args []string) []string {
 	i := slices.IndexFunc(args, negative.MatchString)
-	if !slices.Contains(args, "add") || i < 0 || slices.Contains(args, "--") {
+	if i < 2 || args[i-2] != "add" || slices.Contains(args, "--") {
 		return args
 	}
 	n := args[i]

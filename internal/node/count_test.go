@@ -143,9 +143,7 @@ func TestTheSumOfTotalsIsExact(t *testing.T) {
 		s := newScene(f, t, newChoices(1, 60))
 		defer s.close()
 		m := s.nodes[0]
-		for _, l := range s.rules { // the second device is the owner's
-			s.tolerate(m.deliver(l.rec, l.whole(f)))
-		}
+		s.admit(m)
 		want := new(big.Int)
 		for i, total := range []int64{math.MaxInt64, math.MaxInt64, -5, math.MaxInt64} {
 			l := newLog(s.space, s.space, s.spare, wire.Data, byte(i+1))

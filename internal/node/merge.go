@@ -231,12 +231,12 @@ func (m *merging) add(op *wire.Op, pos store.Pos) (shows bool, err error) {
 	t.b.SetSlot(sp.num, op.Path, tree.Add, pos)
 	t.many(sp)
 	m.changed = true
-	s, _, err := t.through().shows(sp, op.Path)
+	l := t.through()
+	s, _, err := l.shows(sp, op.Path)
 	if err != nil || s.adds == nil {
 		return false, err
 	}
-	_, err = m.tellPresent(op.Path)
-	return true, err
+	return true, m.tellShown(l, op.Path, s)
 }
 
 // many notes that a path may hold more than its slots Put, Del and Deep.
@@ -377,16 +377,23 @@ func (m *merging) tellPresent(p sennit.Path) (told bool, err error) {
 	}
 	l := m.t.through()
 	s, ok, err := l.shows(m.sp, p)
-	if !ok || err != nil || m.quiet {
-		return ok, err
-	}
-	node, err := l.node(p, s)
-	if err != nil {
+	if !ok || err != nil {
 		return false, err
 	}
-	u := &sennit.Update{Kind: sennit.Set, Space: m.sp.id, Node: node}
-	m.t.events = append(m.t.events, hub.Event[*sennit.Update]{Space: m.sp.id, Path: p, Data: u})
-	return true, nil
+	return true, m.tellShown(l, p, s)
+}
+
+// tellShown tells watchers what a path shows.
+func (m *merging) tellShown(l lens, p sennit.Path, s shown) error {
+	if m.quiet {
+		return nil
+	}
+	node, err := l.node(p, s)
+	if err == nil {
+		u := &sennit.Update{Kind: sennit.Set, Space: m.sp.id, Node: node}
+		m.t.events = append(m.t.events, hub.Event[*sennit.Update]{Space: m.sp.id, Path: p, Data: u})
+	}
+	return err
 }
 
 // update is what a put or del tells watchers.

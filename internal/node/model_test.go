@@ -455,6 +455,13 @@ func (s *scene) relay() {
 	relay(s.t, from, to, s.space, h)
 }
 
+// admit tells a node that the second device is the owner's.
+func (s *scene) admit(m *machine) {
+	for _, l := range s.rules {
+		s.tolerate(m.deliver(l.rec, l.whole(s.t)))
+	}
+}
+
 // settle brings everything to one node, has the nodes tell each other, and
 // holds all of them against the reference.
 func (s *scene) settle() {
@@ -705,9 +712,7 @@ func TestEveryBranchOfALogIsPlaced(t *testing.T) {
 		s := newScene(f, t, newChoices(1, 60))
 		defer s.close()
 		m := s.nodes[0]
-		for _, l := range s.rules { // the second device is the owner's
-			s.tolerate(m.deliver(l.rec, l.whole(f)))
-		}
+		s.admit(m)
 		clock, auth := uint64(s.base.UnixMilli())<<16, s.heads[len(s.heads)-1:]
 		trunk := newLog(s.space, s.space, s.spare, wire.Data, 1)
 		trunk.write(f, clock, auth, putOp("a", "first"))

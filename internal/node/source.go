@@ -277,7 +277,7 @@ func (w *watch) changed(pats []pattern, sp *space, n uint64) source {
 			case len(paths) > 0:
 				p := paths[0]
 				paths = paths[1:]
-				if err := w.now(sp, p, dirty[p], w.base); err != nil {
+				if err := w.now(sp, p, dirty[p]); err != nil {
 					return false, err
 				}
 				if dirty[p] {
@@ -341,13 +341,13 @@ func (w *watch) dirty(pats []pattern, sp *space, n uint64) (dirty map[sennit.Pat
 
 // now gives the present state of a path. If all under it may have been deleted,
 // it only says so; what is there now comes after.
-func (w *watch) now(sp *space, p sennit.Path, deep bool, n uint64) error {
+func (w *watch) now(sp *space, p sennit.Path, deep bool) error {
 	s, ok, err := w.lens().shows(sp, p)
 	if err != nil {
 		return err
 	}
 	if !ok || deep {
-		return w.tell(sp, &sennit.Update{Kind: sennit.Deleted, Space: sp.id, Deep: deep, Node: sennit.Node{Path: p}}, n)
+		return w.tell(sp, &sennit.Update{Kind: sennit.Deleted, Space: sp.id, Deep: deep, Node: sennit.Node{Path: p}}, w.base)
 	}
-	return w.showAt(sp, p, s, n)
+	return w.show(sp, p, s)
 }

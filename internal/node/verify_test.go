@@ -180,9 +180,7 @@ func TestVerifyAfterWatchesStartedOver(t *testing.T) {
 			f.Fatalf("allow: %v", err)
 		}
 		s.fetch()
-		for _, l := range s.rules {
-			s.tolerate(m.deliver(l.rec, l.whole(f)))
-		}
+		s.admit(m)
 		clock, auth := uint64(s.base.UnixMilli())<<16, s.heads[:1]
 		values, late := newLog(s.space, s.space, s.spare, wire.Data, 1), newLog(s.space, s.space, s.spare, wire.Data, 2)
 		var old []wire.Op
