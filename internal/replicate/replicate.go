@@ -122,8 +122,11 @@ func (r *Replicator) Run(ctx context.Context) error {
 	sub := r.n.Subscribe(sennit.Space{}, r.touch)
 	defer sub.Close()
 	for ctx.Err() == nil {
+		r.mu.Lock()
+		changed := r.changed // before anything is read: what changes from now on is heard
+		r.mu.Unlock()
 		drain(sub)
-		changed, wait := r.dialDue(ctx, &wg)
+		wait := r.dialDue(ctx, &wg)
 		timer := time.NewTimer(wait)
 		select {
 		case <-changed:
@@ -155,7 +158,7 @@ func (r *Replicator) Wake() {
 }
 
 // dialDue starts the attempts that are due, and tells when to look again.
-func (r *Replicator) dialDue(ctx context.Context, wg *sync.WaitGroup) (changed chan struct{}, wait time.Duration) {
+func (r *Replicator) dialDue(ctx context.Context, wg *sync.WaitGroup) (wait time.Duration) {
 	wait = time.Hour
 	follows, err := r.n.Follows()
 	if err != nil {
@@ -184,7 +187,7 @@ func (r *Replicator) dialDue(ctx context.Context, wg *sync.WaitGroup) (changed c
 			wg.Go(func() { r.reach(ctx, host, addrs, a) })
 		}
 	}
-	return r.changed, wait
+	return wait
 }
 
 // reach runs one session to a host, and says when to try again.
