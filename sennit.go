@@ -14,6 +14,7 @@ import (
 	"context"
 	"encoding/base32"
 	"encoding/hex"
+	"io"
 	"slices"
 	"strconv"
 	"strings"
@@ -168,14 +169,29 @@ const (
 // commits of their own class.
 func (k Kind) Authority() bool { return k >= KindKey && k < 64 }
 
-// Version is the textual name of a version: "<log>-<seq>" for a value.
+// Version is the textual name of a version of a value: "<log>-<seq>" of the
+// commit that changed it last. Where several ops make a value, as in a counter
+// or a stream, "." and 16 hexadecimal digits follow, which tell their set from
+// any other: it may change although its newest op doesn't.
 type Version string
 
 // Value is a byte stream with a media type.
 type Value struct {
-	Type string // media type; "" means application/octet-stream
-	Data []byte // not to be changed by whoever receives it
-	Blob *Blob  // set, and Data empty, when the value is too big for an op
+	Type   string // media type; "" means application/octet-stream
+	Data   []byte // not to be changed by whoever receives it
+	Blob   *Blob  // set, and Data empty, when the value is too big for an op
+	Stream uint64 // set, and Data empty, when the value is a stream of more than MaxInline bytes: how many
+}
+
+// Size is the value's bytes.
+func (v Value) Size() uint64 {
+	switch {
+	case v.Blob != nil:
+		return v.Blob.Size
+	case v.Stream > 0:
+		return v.Stream
+	}
+	return uint64(len(v.Data))
 }
 
 // Blob names a value too big for an op.
@@ -203,11 +219,15 @@ type Entry struct {
 // Change is one thing to do to one path. Several changes written at once
 // become one commit.
 type Change struct {
-	Kind  Kind // KindPut, KindDel or KindAdd
+	Kind  Kind // KindPut, KindDel, KindAdd or KindAppend
 	Path  Path
-	Value Value // of a put
+	Value Value // of a put; of an append, the bytes that are added, and the stream's type if there is none yet
 	Deep  bool  // of a del: the subtree as well
 	Delta int64 // of an add: by how much the counter grows
+
+	// If says which version the value at Path must have for the write to be
+	// done; "" says that nothing may be there. nil: whatever is there.
+	If *Version
 }
 
 // Listing asks for the children of a path.
@@ -264,10 +284,11 @@ type WatchOptions struct {
 type UpdateKind uint8
 
 const (
-	Set     UpdateKind = iota + 1 // a value is here now
-	Deleted                       // the value at Path is gone (Deep: everything under it as well)
-	Live                          // the snapshot is complete; what follows are changes
-	Reset                         // what was sent is void (access or history changed): a new snapshot follows
+	Set      UpdateKind = iota + 1 // a value is here now
+	Deleted                        // the value at Path is gone (Deep: everything under it as well)
+	Live                           // the snapshot is complete; what follows are changes
+	Reset                          // what was sent is void (access or history changed): a new snapshot follows
+	Appended                       // the stream here has grown by Value.Data; where nothing was it begins with that
 )
 
 // Update is one step of a watch.
@@ -275,7 +296,8 @@ type Update struct {
 	Kind   UpdateKind
 	Space  Space
 	Deep   bool // of Deleted
-	Node   Node // Path is always set for Set and Deleted
+	Late   bool // of Appended: the bytes don't belong at the end, but before some that were told earlier
+	Node   Node // Path is always set for Set, Deleted and Appended
 	Cursor Cursor
 }
 
@@ -289,6 +311,15 @@ type Watch interface {
 	Close() error
 }
 
+// Content is the bytes of a value of any size, which are read where they are
+// wanted. It is for one goroutine at a time.
+type Content interface {
+	// ReadAt reads like [io.ReaderAt]. It waits for bytes that aren't here yet
+	// and that some peer has.
+	ReadAt(ctx context.Context, p []byte, off int64) (n int, err error)
+	Close() error
+}
+
 // Bus is what a node offers to one caller, who is fixed when it is made:
 // rights are checked against that caller on every call. Every door is written
 // against it and nothing else, and every implementation passes the same suite
@@ -298,14 +329,22 @@ type Watch interface {
 // [Code]. A caller who may not read something gets exactly what an absent
 // thing gives: [NotFound].
 type Bus interface {
-	// Get reads the merged value at a path.
+	// Get reads the merged value at a path. Of one that has more than MaxInline
+	// bytes it gives what it is, but not the bytes.
 	Get(ctx context.Context, a Addr) (Node, error)
+	// Open reads the merged value at a path, whatever its size. The content is
+	// that of the node's version, even if the value changes meanwhile.
+	Open(ctx context.Context, a Addr) (Node, Content, error)
 	// List lists the children of a path in order of name, and says whether
 	// there are more.
 	List(ctx context.Context, a Addr, o Listing) (entries []Entry, more bool, err error)
 	// Write does all the changes in one commit, or none. It returns when they
-	// are durable, with the version of the last.
+	// are durable, with the version of the last. It fails with Conflict if a
+	// change has a condition that doesn't hold.
 	Write(ctx context.Context, root string, changes []Change) (Version, error)
+	// Put sets the value at a path from a stream, whatever its size. It returns
+	// when the value is durable. cond is as If in [Change].
+	Put(ctx context.Context, a Addr, typ string, content io.Reader, cond *Version) (Version, error)
 	// Watch watches values and subtrees, of several spaces if need be. A
 	// pattern matches the path itself and everything under it, unless it is
 	// exact.

@@ -52,6 +52,12 @@ func Run(t *testing.T, open func(t *testing.T) sennit.Bus) {
 		{"the last put wins", lastPutWins},
 		{"a counter adds up", counter},
 		{"what many add at once adds up", countMany},
+		{"a stream grows at its end", streams},
+		{"a stream of many writers holds all their bytes", streamMany},
+		{"a long stream is read where it is wanted", streamLong},
+		{"a watch tells what a stream grew by", streamWatch},
+		{"a write with a condition is done if it holds", conditions},
+		{"of many who write on one version one does", conditionMany},
 		{"a value tells its path, author, version and time", metadata},
 		{"me is a name for a space", meIsASpace},
 		{"roots that name nothing", unknownRoots},
@@ -121,6 +127,10 @@ func putting(path, s string) sennit.Change {
 
 func adding(path string, delta int64) sennit.Change {
 	return sennit.Change{Kind: sennit.KindAdd, Path: sennit.MustPath(path), Delta: delta}
+}
+
+func appending(path, s string) sennit.Change {
+	return sennit.Change{Kind: sennit.KindAppend, Path: sennit.MustPath(path), Value: text(s)}
 }
 
 func deleting(path string, deep bool) sennit.Change {
@@ -232,7 +242,7 @@ func (r *reader) next() sennit.Update {
 		if len(updates) == 0 {
 			r.t.Fatal("Next returned no update and no error")
 		}
-		if u := updates[0]; (u.Kind == sennit.Set || u.Kind == sennit.Deleted) && u.Cursor == r.last && r.last != (sennit.Cursor{}) {
+		if u := updates[0]; (u.Kind == sennit.Set || u.Kind == sennit.Deleted || u.Kind == sennit.Appended) && u.Cursor == r.last && r.last != (sennit.Cursor{}) {
 			r.t.Fatalf("two calls of Next return parts of one commit, with one cursor; the second begins with %s", show(u))
 		}
 		r.ahead = updates
@@ -302,7 +312,7 @@ func removes(u sennit.Update, p sennit.Path) bool {
 
 func show(u sennit.Update) string {
 	name := map[sennit.UpdateKind]string{
-		sennit.Set: "set", sennit.Deleted: "deleted", sennit.Live: "live", sennit.Reset: "reset",
+		sennit.Set: "set", sennit.Deleted: "deleted", sennit.Live: "live", sennit.Reset: "reset", sennit.Appended: "appended",
 	}[u.Kind]
 	return fmt.Sprintf("%s %q deep=%v %.40q version=%q cursor=%v", name, u.Node.Path, u.Deep, u.Node.Value.Data, u.Node.Version, u.Cursor)
 }
@@ -322,6 +332,8 @@ func (f fold) apply(u sennit.Update) {
 	switch u.Kind {
 	case sennit.Set:
 		f[u.Node.Path] = string(u.Node.Value.Data)
+	case sennit.Appended:
+		f[u.Node.Path] += string(u.Node.Value.Data)
 	case sennit.Deleted:
 		for p := range f {
 			if removes(u, p) {

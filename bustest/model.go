@@ -1,11 +1,13 @@
 package bustest
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
+	"io"
 	"maps"
 	"slices"
 	"strconv"
@@ -32,7 +34,7 @@ type Model struct {
 // Memory makes an empty Model.
 func Memory() *Model {
 	w := &world{
-		spaces: map[sennit.Space]map[sennit.Path]fact{}, counts: map[place]int64{},
+		spaces: map[sennit.Space]map[sennit.Path]fact{}, counts: map[place]int64{}, streams: map[place]sennit.Value{},
 		names: map[string]sennit.Space{},
 		wake:  make(chan struct{}),
 		epoch: uint64(time.Now().UnixNano()),
@@ -92,6 +94,7 @@ type world struct {
 	mu      sync.Mutex
 	spaces  map[sennit.Space]map[sennit.Path]fact // the newest put or del at each path
 	counts  map[place]int64                       // what was added at each path, which a put leaves as it is
+	streams map[place]sennit.Value                // what was appended, likewise
 	log     []fact                                // all there was, in order of arrival
 	names   map[string]sennit.Space               // petnames, with the "@"
 	follows []sennit.Space
@@ -114,6 +117,7 @@ type fact struct {
 	node   sennit.Node
 	kind   sennit.Kind
 	deep   bool
+	stream bool   // of a path's newest: what it shows is a stream
 	at     int    // its index in the log
 	commit uint64 // the number of its commit, 1 for the first
 }
@@ -183,7 +187,60 @@ func (v view) Get(_ context.Context, a sennit.Addr) (sennit.Node, error) {
 	if !ok || f.kind != sennit.KindPut || !v.can(sennit.Read, s, a.Path) {
 		return sennit.Node{}, errNothing
 	}
-	return f.node, nil
+	return f.shown(), nil
+}
+
+// shown is the fact's node as readers get it: without the bytes, if there are
+// many.
+func (f *fact) shown() sennit.Node {
+	n := f.node
+	if size := uint64(len(n.Value.Data)); size <= sennit.MaxInline {
+		return n
+	} else if n.Value.Data = nil; f.stream {
+		n.Value.Stream = size
+	} else {
+		// The model gives a blob the name that its stand-in for a node gives it.
+		n.Value.Blob = &sennit.Blob{Root: sha256.Sum256(f.node.Value.Data), Size: size}
+	}
+	return n
+}
+
+// Open is [sennit.Bus.Open].
+func (v view) Open(ctx context.Context, a sennit.Addr) (sennit.Node, sennit.Content, error) {
+	n, err := v.Get(ctx, a)
+	if err != nil {
+		return n, nil, err
+	}
+	v.world.mu.Lock()
+	defer v.world.mu.Unlock()
+	s, err := v.resolve(a.Root)
+	if err != nil {
+		return n, nil, err
+	}
+	f := v.world.spaces[s][a.Path]
+	return f.shown(), content(f.node.Value.Data), nil
+}
+
+type content []byte
+
+func (c content) ReadAt(_ context.Context, p []byte, off int64) (int, error) {
+	return bytes.NewReader(c).ReadAt(p, off)
+}
+
+func (content) Close() error { return nil }
+
+// Put is [sennit.Bus.Put].
+func (v view) Put(_ context.Context, a sennit.Addr, typ string, from io.Reader, cond *sennit.Version) (sennit.Version, error) {
+	data, err := io.ReadAll(from)
+	if err != nil {
+		return "", err
+	}
+	change := sennit.Change{Kind: sennit.KindPut, Path: a.Path, Value: sennit.Value{Type: typ}, If: cond}
+	if err := checkCommit([]sennit.Change{change}); err != nil {
+		return "", err
+	}
+	change.Value.Data = data
+	return v.commit(a.Root, []sennit.Change{change})
 }
 
 // List is [sennit.Bus.List].
@@ -222,13 +279,23 @@ func (v view) List(_ context.Context, a sennit.Addr, o sennit.Listing) ([]sennit
 
 // Write is [sennit.Bus.Write].
 func (v view) Write(_ context.Context, root string, changes []sennit.Change) (sennit.Version, error) {
+	if err := checkCommit(changes); err != nil {
+		v.world.mu.Lock()
+		defer v.world.mu.Unlock()
+		if _, unknown := v.resolve(root); unknown != nil {
+			err = unknown
+		}
+		return "", err
+	}
+	return v.commit(root, changes)
+}
+
+// commit does changes that are well formed.
+func (v view) commit(root string, changes []sennit.Change) (sennit.Version, error) {
 	v.world.mu.Lock()
 	defer v.world.mu.Unlock()
 	s, err := v.resolve(root)
 	if err != nil {
-		return "", err
-	}
-	if err := checkCommit(changes); err != nil {
 		return "", err
 	}
 	for _, c := range changes {
@@ -243,6 +310,19 @@ func (v view) Write(_ context.Context, root string, changes []sennit.Change) (se
 		default:
 			return "", errNothing
 		}
+		if c.If == nil {
+			continue
+		}
+		now := sennit.Version("")
+		if f := v.world.spaces[s][c.Path]; f.kind == sennit.KindPut {
+			now = f.node.Version
+		}
+		if !v.can(sennit.Read, s, c.Path) {
+			return "", sennit.Errorf(sennit.Denied, "you may not read %s", c.Path)
+		}
+		if now != *c.If {
+			return "", sennit.Errorf(sennit.Conflict, "%s has version %q", c.Path, now)
+		}
 	}
 	v.world.commits++
 	version := sennit.Version(fmt.Sprintf("%s-%d", v.device.String()[:16], v.world.commits))
@@ -250,7 +330,8 @@ func (v view) Write(_ context.Context, root string, changes []sennit.Change) (se
 	for _, c := range changes {
 		f := fact{space: s, kind: c.Kind, deep: c.Deep && c.Kind == sennit.KindDel, at: len(v.world.log), commit: v.world.commits,
 			node: sennit.Node{Path: c.Path, Author: sennit.Principal{Space: v.me, Device: v.device}, Version: version, Time: now}}
-		state, counts := v.world.spaces[s], v.world.counts
+		state, counts, streams := v.world.spaces[s], v.world.counts, v.world.streams
+		told := f
 		switch {
 		case c.Kind == sennit.KindPut:
 			f.node.Value = sennit.Value{Type: c.Value.Type, Data: slices.Clone(c.Value.Data)}
@@ -259,15 +340,33 @@ func (v view) Write(_ context.Context, root string, changes []sennit.Change) (se
 			counts[at] += c.Delta
 			f.kind = sennit.KindPut
 			f.node.Value = sennit.Value{Type: "application/json", Data: strconv.AppendInt(nil, counts[at], 10)}
+		case c.Kind == sennit.KindAppend: // the path shows the longer stream; a watch is told by how much it grew
+			at := place{s, c.Path}
+			before, was := streams[at], state[c.Path]
+			if before.Data == nil {
+				before.Type = c.Value.Type
+			}
+			before.Data = append(slices.Clone(before.Data), c.Value.Data...)
+			streams[at] = before
+			f.kind, f.stream, f.node.Value = sennit.KindPut, true, before
+			// Each longer stream has a name of its own, as if it was one op more.
+			f.node.Version += sennit.Version(fmt.Sprintf(".%016x", len(before.Data)))
+			if was.kind != sennit.KindPut || was.stream {
+				told.node.Value = sennit.Value{Type: c.Value.Type, Data: slices.Clone(c.Value.Data)}
+			}
 		default:
 			delete(counts, place{s, c.Path})
+			delete(streams, place{s, c.Path})
 		}
 		if f.deep {
 			maps.DeleteFunc(state, func(p sennit.Path, _ fact) bool { return p.Under(c.Path) })
 			maps.DeleteFunc(counts, func(at place, _ int64) bool { return at.space == s && at.path.Under(c.Path) })
+			maps.DeleteFunc(streams, func(at place, _ sennit.Value) bool { return at.space == s && at.path.Under(c.Path) })
 		}
-		state[c.Path] = f
-		v.world.log = append(v.world.log, f)
+		if state[c.Path] = f; told.node.Value.Data == nil {
+			told = f
+		}
+		v.world.log = append(v.world.log, told)
 	}
 	v.world.wakeAll()
 	return version, nil
@@ -282,7 +381,7 @@ func checkCommit(changes []sennit.Change) error {
 			return err
 		case p != c.Path:
 			return sennit.Errorf(sennit.BadInput, "the path %q is not canonical", c.Path)
-		case c.Kind != sennit.KindPut && c.Kind != sennit.KindDel && c.Kind != sennit.KindAdd:
+		case c.Kind < sennit.KindPut || c.Kind > sennit.KindAppend:
 			return sennit.Errorf(sennit.Unsupported, "ops of kind %d are not for writing", c.Kind)
 		case c.Path.Reserved():
 			return sennit.Errorf(sennit.Denied, "%s is reserved", c.Path)
@@ -292,6 +391,8 @@ func checkCommit(changes []sennit.Change) error {
 			return sennit.Errorf(sennit.Unsupported, "the model keeps no blobs")
 		case len(c.Value.Data) > sennit.MaxInline:
 			return sennit.Errorf(sennit.TooLarge, "the value has %d bytes; at most %d are allowed", len(c.Value.Data), sennit.MaxInline)
+		case c.Kind == sennit.KindAppend && len(c.Value.Data) == 0:
+			return sennit.Errorf(sennit.BadInput, "nothing is to be appended")
 		case len(c.Value.Type) > sennit.MaxType || !utf8.ValidString(c.Value.Type):
 			return sennit.Errorf(sennit.BadInput, "the media type is malformed or has more than %d bytes", sennit.MaxType)
 		}

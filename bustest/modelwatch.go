@@ -93,7 +93,7 @@ func (w *modelWatch) snapshot() {
 	}
 	for _, f := range facts {
 		// Without a cursor: nobody can go on from the middle of a snapshot.
-		w.pending = append(w.pending, sennit.Update{Kind: sennit.Set, Space: f.space, Node: f.node})
+		w.pending = append(w.pending, sennit.Update{Kind: sennit.Set, Space: f.space, Node: f.shown()})
 	}
 	w.pending = append(w.pending, sennit.Update{Kind: sennit.Live, Cursor: w.view.world.cursor()})
 	w.at = len(w.view.world.log)
@@ -147,16 +147,19 @@ func (w *modelWatch) take() ([]sennit.Update, <-chan struct{}, error) {
 // tell appends what the watcher learns of f. Unless the watch is a tail, it
 // takes back what f makes void, so that only the latest is left.
 func (w *modelWatch) tell(updates []sennit.Update, f fact) []sennit.Update {
-	u := sennit.Update{Kind: sennit.Set, Space: f.space, Deep: f.deep, Node: f.node,
+	u := sennit.Update{Kind: sennit.Set, Space: f.space, Deep: f.deep, Node: f.shown(),
 		Cursor: sennit.Cursor{Epoch: w.epoch, N: f.commit}}
-	if f.kind == sennit.KindDel {
+	switch f.kind {
+	case sennit.KindDel:
 		u.Kind = sennit.Deleted
+	case sennit.KindAppend:
+		u.Kind = sennit.Appended
 	}
 	for _, path := range w.seen(f) {
 		u.Node.Path = path
-		if !w.o.Tail {
+		if !w.o.Tail && u.Kind != sennit.Appended {
 			updates = slices.DeleteFunc(updates, func(old sennit.Update) bool {
-				return old.Space == u.Space && (old.Kind == sennit.Set || old.Kind == sennit.Deleted && old.Cursor != u.Cursor) &&
+				return old.Space == u.Space && (old.Kind == sennit.Set || old.Kind == sennit.Appended || old.Kind == sennit.Deleted && old.Cursor != u.Cursor) &&
 					(old.Node.Path == path && (!old.Deep || u.Deep) || u.Deep && old.Node.Path.Under(path))
 			})
 		}

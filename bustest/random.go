@@ -17,7 +17,7 @@ func random(t *testing.T, bus sennit.Bus) {
 	rapid.Check(t, func(rt *rapid.T) {
 		round++
 		base := sennit.Path(fmt.Sprintf("r%d", round))
-		model, counts := fold{}, map[sennit.Path]int64{}
+		model, counts, streams := fold{}, map[sennit.Path]int64{}, fold{}
 		name := rapid.SampledFrom([]string{"a", "b", "a.", "c"})
 		path := rapid.Custom(func(rt *rapid.T) sennit.Path {
 			p := base
@@ -35,6 +35,8 @@ func random(t *testing.T, bus sennit.Bus) {
 				return deleting(string(p), true)
 			case 3, 4:
 				return adding(string(p), rapid.Int64Range(-9, 9).Draw(rt, "delta"))
+			case 5, 6:
+				return appending(string(p), rapid.SampledFrom([]string{"x", "yz"}).Draw(rt, "chunk"))
 			}
 			return putting(string(p), rapid.SampledFrom([]string{"", "1", "2", "3"}).Draw(rt, "value"))
 		})
@@ -61,9 +63,14 @@ func random(t *testing.T, bus sennit.Bus) {
 				case sennit.KindAdd:
 					counts[c.Path] += c.Delta
 					model[c.Path] = strconv.FormatInt(counts[c.Path], 10)
+				case sennit.KindAppend:
+					streams[c.Path] += string(c.Value.Data)
+					model[c.Path] = streams[c.Path]
 				default:
 					maps.DeleteFunc(counts, func(p sennit.Path, _ int64) bool { return p == c.Path || c.Deep && p.Under(c.Path) })
-					model.apply(sennit.Update{Kind: sennit.Deleted, Deep: c.Deep, Node: sennit.Node{Path: c.Path}})
+					for _, f := range []fold{model, streams} {
+						f.apply(sennit.Update{Kind: sennit.Deleted, Deep: c.Deep, Node: sennit.Node{Path: c.Path}})
+					}
 				}
 			}
 		}

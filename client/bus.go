@@ -37,34 +37,67 @@ func locate(root, path string, slash bool) (url.URL, error) {
 	return url.URL{Path: p}, nil
 }
 
-// Get reads the merged value at a path. A value may have at most 1 MiB.
+// Get reads the merged value at a path. Of one that has more than
+// sennit.MaxInline bytes it gives what it is, but not the bytes.
 func (c *Client) Get(ctx context.Context, a sennit.Addr) (sennit.Node, error) {
+	n, resp, err := c.get(ctx, a)
+	if err != nil {
+		return n, err
+	}
+	defer resp.Body.Close()
+	if n.Value.Size() == 0 {
+		n.Value.Data, err = c.readBody(resp, maxValue)
+	}
+	return n, err
+}
+
+// get asks for a value. The answer's body is its bytes.
+func (c *Client) get(ctx context.Context, a sennit.Addr) (sennit.Node, *http.Response, error) {
 	u, err := locate(a.Root, string(a.Path), false)
 	if err != nil {
-		return sennit.Node{}, err
+		return sennit.Node{}, nil, err
 	}
 	resp, err := c.do(ctx, http.MethodGet, u, nil, nil)
 	if err != nil {
-		return sennit.Node{}, err
+		return sennit.Node{}, nil, err
 	}
-	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		return sennit.Node{}, c.stranger(resp)
+		resp.Body.Close()
+		return sennit.Node{}, nil, c.stranger(resp)
 	}
-	n := sennit.Node{Path: a.Path, Version: versionOf(resp.Header.Get("Version"))}
-	n.Value.Type = resp.Header.Get("Content-Type")
-	if v := resp.Header.Get("Author"); v != "" {
+	n, err := nodeOf(a.Path, resp.Header)
+	if err != nil {
+		resp.Body.Close()
+		return sennit.Node{}, nil, err
+	}
+	return n, resp, nil
+}
+
+// nodeOf reads what the headers of an answer say of a value.
+func nodeOf(p sennit.Path, h http.Header) (n sennit.Node, err error) {
+	n = sennit.Node{Path: p, Version: versionOf(h.Get("Version"))}
+	n.Value.Type = h.Get("Content-Type")
+	if v := h.Get("Author"); v != "" {
 		if n.Author, err = parseAuthor(v); err != nil {
-			return sennit.Node{}, err
+			return n, err
 		}
 	}
-	if v := resp.Header.Get("Time"); v != "" {
+	if v := h.Get("Time"); v != "" {
 		if n.Time, err = parseTime(v); err != nil {
-			return sennit.Node{}, err
+			return n, err
 		}
 	}
-	n.Value.Data, err = c.readBody(resp, maxValue)
-	return n, err
+	if v := h.Get("Blob"); v != "" {
+		if n.Value.Blob, err = parseBlob(v); err != nil {
+			return n, err
+		}
+	}
+	if v := h.Get("Stream"); v != "" {
+		if n.Value.Stream, err = strconv.ParseUint(v, 10, 63); err != nil {
+			return n, sennit.Errorf(sennit.Unreachable, "%.30q is not the size of a stream", v)
+		}
+	}
+	return n, nil
 }
 
 // List lists the children of a path in order of name, and says whether there
@@ -170,12 +203,15 @@ func (c *Client) Write(ctx context.Context, root string, changes []sennit.Change
 			method = http.MethodDelete
 		case sennit.KindAdd:
 			u.RawQuery = adds(ch)
+		case sennit.KindAppend:
+			u.RawQuery, body = "append", ch.Value.Data
 		default:
 			method, body = http.MethodPut, ch.Value.Data
-			if ch.Value.Type != "" {
-				header["Content-Type"] = []string{ch.Value.Type}
-			}
 		}
+		if ch.Value.Type != "" && (ch.Kind == sennit.KindPut || ch.Kind == sennit.KindAppend) {
+			header["Content-Type"] = []string{ch.Value.Type}
+		}
+		setCondition(header, ch.If)
 	}
 	resp, err := c.do(ctx, method, u, header, body)
 	if err != nil {
@@ -191,8 +227,15 @@ func (c *Client) Write(ctx context.Context, root string, changes []sennit.Change
 // writable refuses what requests can't say. All else is the node's to judge.
 func writable(ch *sennit.Change) error {
 	switch {
-	case ch.Kind != sennit.KindPut && ch.Kind != sennit.KindDel && ch.Kind != sennit.KindAdd:
+	case ch.Kind < sennit.KindPut || ch.Kind > sennit.KindAppend:
 		return sennit.Errorf(sennit.Unsupported, "changes of kind %d can't be written over HTTP", ch.Kind)
+	case ch.If != nil && ch.Kind == sennit.KindDel && ch.Deep:
+		return sennit.Errorf(sennit.Unsupported, "a subtree has no version that a condition could name")
+	case ch.If != nil && strings.ContainsFunc(string(*ch.If), func(r rune) bool { return r <= ' ' || r > '~' || r == '"' || r == '\\' }):
+		return sennit.Errorf(sennit.BadInput, "%.100q is not a version", *ch.If)
+	case ch.Kind == sennit.KindPut && len(ch.Value.Data) > sennit.MaxInline:
+		return sennit.Hint(sennit.Errorf(sennit.TooLarge, "the value at %s has %d bytes; at most %d are allowed", ch.Path, len(ch.Value.Data), sennit.MaxInline),
+			"larger values are put by themselves, from a stream")
 	case ch.Kind == sennit.KindPut && ch.Value.Blob != nil:
 		return sennit.Errorf(sennit.Unsupported, "references to blobs can't be written over HTTP")
 	case len(ch.Value.Type) > sennit.MaxType || strings.ContainsFunc(ch.Value.Type, func(r rune) bool { return r < ' ' || r > '~' }):
@@ -203,6 +246,17 @@ func writable(ch *sennit.Change) error {
 
 // adds is the query that says by how much a counter grows.
 func adds(ch *sennit.Change) string { return "add=" + strconv.FormatInt(ch.Delta, 10) }
+
+// setCondition says which version a value must have.
+func setCondition(h http.Header, cond *sennit.Version) {
+	switch {
+	case cond == nil:
+	case *cond == "":
+		h["If-None-Match"] = []string{"*"}
+	default:
+		h["If-Match"] = []string{`"` + string(*cond) + `"`}
+	}
+}
 
 // encodeCommit writes changes as the requests that would do them one by one.
 func encodeCommit(root string, changes []sennit.Change) ([]byte, error) {
@@ -216,15 +270,27 @@ func encodeCommit(root string, changes []sennit.Change) ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		if ch.Kind == sennit.KindDel {
-			b = append(append(append(b, "DELETE "...), u.EscapedPath()...), "\r\n\r\n"...)
+		method, query := "PUT ", ""
+		switch ch.Kind {
+		case sennit.KindDel:
+			method = "DELETE "
+		case sennit.KindAdd:
+			method, query = "POST ", "?"+adds(ch)
+		case sennit.KindAppend:
+			method, query = "POST ", "?append"
+		}
+		b = append(append(append(append(b, method...), u.EscapedPath()...), query...), "\r\n"...)
+		switch {
+		case ch.If == nil:
+		case *ch.If == "":
+			b = append(b, "If-None-Match: *\r\n"...)
+		default:
+			b = append(append(append(b, `If-Match: "`...), *ch.If...), "\"\r\n"...)
+		}
+		if ch.Kind != sennit.KindPut && ch.Kind != sennit.KindAppend {
+			b = append(b, "\r\n"...)
 			continue
 		}
-		if ch.Kind == sennit.KindAdd {
-			b = append(append(append(b, "POST "...), u.EscapedPath()...), "?"+adds(ch)+"\r\n\r\n"...)
-			continue
-		}
-		b = append(append(append(b, "PUT "...), u.EscapedPath()...), "\r\n"...)
 		if ch.Value.Type != "" {
 			b = append(append(append(b, "Content-Type: "...), ch.Value.Type...), "\r\n"...)
 		}

@@ -131,9 +131,9 @@ func (c *Client) Do(ctx context.Context, method, path string, in, out any) error
 	return c.readJSON(resp, out)
 }
 
-// Open asks for something that is read as it comes, such as the progress of a
+// Stream asks for something that is read as it comes, such as the progress of a
 // long check. The caller closes it; ctx ends it.
-func (c *Client) Open(ctx context.Context, path string) (io.ReadCloser, error) {
+func (c *Client) Stream(ctx context.Context, path string) (io.ReadCloser, error) {
 	u, err := url.ParseRequestURI(path)
 	if err != nil || u.Host != "" || !strings.HasPrefix(path, "/") {
 		return nil, sennit.Errorf(sennit.BadInput, "%q is not a path of the node", path)
@@ -148,14 +148,10 @@ func (c *Client) Open(ctx context.Context, path string) (io.ReadCloser, error) {
 // do sends one request. The answer's status is below 400, and its body is the
 // caller's to close.
 func (c *Client) do(ctx context.Context, method string, u url.URL, header http.Header, body []byte) (*http.Response, error) {
-	u.Scheme, u.Host = c.base.Scheme, c.base.Host
 	if header == nil {
 		header = http.Header{}
 	}
-	if c.token != "" {
-		header["Authorization"] = []string{"Bearer " + c.token}
-	}
-	req := (&http.Request{Method: method, URL: &u, Header: header, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1}).WithContext(ctx)
+	req := c.request(ctx, method, u, header)
 	if len(body) > 0 {
 		req.ContentLength = int64(len(body))
 		req.Body = io.NopCloser(bytes.NewReader(body))
@@ -164,9 +160,28 @@ func (c *Client) do(ctx context.Context, method string, u url.URL, header http.H
 			header["Expect"] = []string{"100-continue"} // it may be too large to be taken
 		}
 	}
+	return c.answer(ctx, req)
+}
+
+// send sends a request with a body of unknown length.
+func (c *Client) send(ctx context.Context, method string, u url.URL, header http.Header, body io.Reader) (*http.Response, error) {
+	req := c.request(ctx, method, u, header)
+	req.ContentLength, req.Body = -1, io.NopCloser(body)
+	return c.answer(ctx, req)
+}
+
+func (c *Client) request(ctx context.Context, method string, u url.URL, header http.Header) *http.Request {
+	u.Scheme, u.Host = c.base.Scheme, c.base.Host
+	if c.token != "" {
+		header["Authorization"] = []string{"Bearer " + c.token}
+	}
+	return (&http.Request{Method: method, URL: &u, Header: header, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1}).WithContext(ctx)
+}
+
+func (c *Client) answer(ctx context.Context, req *http.Request) (*http.Response, error) {
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return nil, c.unreachable(ctx, method, err)
+		return nil, c.unreachable(ctx, req.Method, err)
 	}
 	if resp.StatusCode >= 400 {
 		defer resp.Body.Close()

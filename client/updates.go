@@ -28,10 +28,11 @@ func malformed(format string, args ...any) error {
 // block is one update as it stands in a subscription: a status line, headers,
 // an empty line, and a body.
 type block struct {
-	status  int
-	update  sennit.Update // Kind is zero if the block names no path
-	live    bool          // what follows are changes
-	located bool          // it says where a resumed watch would go on
+	status   int
+	update   sennit.Update // Kind is zero if the block names no path
+	live     bool          // what follows are changes
+	appended bool          // the body is added to what was there
+	located  bool          // it says where a resumed watch would go on
 }
 
 // parser reads the blocks of a subscription. It takes no more memory than one
@@ -100,6 +101,12 @@ func (p *parser) next() (b block, err error) {
 			b.located = true
 		case is(name, "Live"):
 			b.live = string(value) == "?1"
+		case is(name, "Stream"):
+			n.Value.Stream, err = strconv.ParseUint(string(value), 10, 64)
+		case is(name, "Content-Range") && string(value) == "bytes [-0:-0]":
+			b.appended = true
+		case is(name, "Late"):
+			b.update.Late = string(value) == "?1"
 		case is(name, "Patches"), is(name, "Content-Range"):
 			err = malformed("a part of a value, which was not asked for")
 		}
@@ -128,8 +135,10 @@ func (b *block) check() error {
 	named := !b.update.Space.IsZero()
 	switch {
 	case b.status == 200 && named:
-		b.update.Kind = sennit.Set
-		if b.update.Deep || b.update.Node.Path == "" {
+		if b.update.Kind = sennit.Set; b.appended {
+			b.update.Kind = sennit.Appended
+		}
+		if b.update.Late = b.update.Late && b.appended; b.update.Deep || b.update.Node.Path == "" {
 			return malformed("a value at a subtree")
 		}
 	case (b.status == 404 || b.status == 410) && named:

@@ -323,7 +323,7 @@ func (a *app) examine(cmd *cobra.Command, deep bool) ([]daemon.Finding, error) {
 	if deep {
 		query = "?verify"
 	}
-	body, err := c.Open(cmd.Context(), "/_node/doctor"+query)
+	body, err := c.Stream(cmd.Context(), "/_node/doctor"+query)
 	if err != nil {
 		return nil, err
 	}

@@ -5,6 +5,8 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"io"
 	"mime"
 	"os"
@@ -36,27 +38,46 @@ func (a *app) get() *cobra.Command {
 				return err
 			}
 			defer c.Close()
-			n, err := c.Get(cmd.Context(), at)
+			n, content, err := c.Open(cmd.Context(), at)
 			if err != nil {
 				return err
 			}
+			defer content.Close()
 			if a.json {
 				return a.print(describe(sennit.Update{Kind: sennit.Set, Node: n}, at.Root))
 			}
-			_, _ = a.out.Write(n.Value.Data) // Main reports an error
-			if a.seen && !bytes.HasSuffix(n.Value.Data, []byte("\n")) {
+			last, err := a.copyOut(cmd.Context(), content)
+			if err == nil && a.seen && last != '\n' {
 				a.line("") // for whoever types the next command
 			}
-			return nil
+			return err
 		},
 	}
+}
+
+// copyOut prints a content, and tells its last byte.
+func (a *app) copyOut(ctx context.Context, c sennit.Content) (last byte, err error) {
+	buf := make([]byte, 256<<10)
+	for at := int64(0); err == nil; {
+		var n int
+		if n, err = c.ReadAt(ctx, buf, at); n > 0 {
+			at, last = at+int64(n), buf[n-1]
+			if _, werr := a.out.Write(buf[:n]); werr != nil {
+				return last, sennit.Errorf(sennit.Internal, "write the result: %w", werr)
+			}
+		}
+	}
+	if errors.Is(err, io.EOF) {
+		err = nil
+	}
+	return last, err
 }
 
 func (a *app) set() *cobra.Command {
 	var typ string
 	cmd := &cobra.Command{
 		Use: "set PATH VALUE|-|@FILE", Short: "set the value at a path",
-		Long:              "Sets a value: the argument itself, standard input for -, or a file for @FILE. A\nvalue has at most 64 KiB. It returns when the value is on disk.",
+		Long:              "Sets a value: the argument itself, standard input for -, or a file for @FILE, of\nwhatever size. It returns when the value is on disk.",
 		Example:           "  sennit set notes/hello 'hello, world'\n  sennit set pictures/cat @cat.png --type image/png\n  date | sennit set notes/today -",
 		Args:              args(cobra.ExactArgs(2)),
 		ValidArgsFunction: a.completePaths(1),
@@ -65,40 +86,121 @@ func (a *app) set() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			data, err := a.value(args[1])
+			from, err := a.value(args[1])
 			if err != nil {
 				return err
 			}
-			if typ == "" && utf8.Valid(data) {
-				typ = "text/plain; charset=utf-8"
+			defer from.Close()
+			// Up to this much a value is one change like any other.
+			data, err := io.ReadAll(io.LimitReader(from, sennit.MaxInline+1))
+			if err != nil {
+				return sennit.Errorf(sennit.BadInput, "read the value: %w", err)
 			}
-			return a.write(cmd.Context(), at.Root, sennit.Change{Kind: sennit.KindPut, Path: at.Path, Value: sennit.Value{Type: typ, Data: data}})
+			if len(data) <= sennit.MaxInline {
+				if typ == "" && utf8.Valid(data) {
+					typ = textType
+				}
+				return a.write(cmd.Context(), at.Root, sennit.Change{Kind: sennit.KindPut, Path: at.Path, Value: sennit.Value{Type: typ, Data: data}})
+			}
+			return a.put(cmd.Context(), at, typ, io.MultiReader(bytes.NewReader(data), from))
 		},
 	}
-	cmd.Flags().StringVar(&typ, "type", "", "media `TYPE` (default text/plain for text)")
+	cmd.Flags().StringVar(&typ, "type", "", "media `TYPE` (default text/plain for text of up to 64 KiB)")
 	return cmd
 }
 
-// value reads what an argument stands for, at most what a value may have.
-func (a *app) value(arg string) ([]byte, error) {
-	from := a.in
-	name, file := strings.CutPrefix(arg, "@")
-	switch {
-	case file:
+const textType = "text/plain; charset=utf-8"
+
+// value opens what an argument stands for.
+func (a *app) value(arg string) (io.ReadCloser, error) {
+	if name, file := strings.CutPrefix(arg, "@"); file {
 		f, err := os.Open(name)
 		if err != nil {
 			return nil, sennit.Errorf(sennit.BadInput, "read the value: %w", err)
 		}
-		defer f.Close()
-		from = f
-	case arg != "-":
-		return []byte(arg), nil
+		return f, nil
 	}
-	data, err := io.ReadAll(io.LimitReader(from, sennit.MaxInline+1))
-	if err == nil && len(data) > sennit.MaxInline {
-		err = sennit.Errorf(sennit.TooLarge, "the value has more than %d bytes", sennit.MaxInline)
+	if arg == "-" {
+		return io.NopCloser(a.in), nil
 	}
-	return data, err
+	return io.NopCloser(strings.NewReader(arg)), nil
+}
+
+// put sets a value of any size.
+func (a *app) put(ctx context.Context, at sennit.Addr, typ string, from io.Reader) error {
+	c, err := a.client(ctx)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	v, err := c.Put(ctx, at, typ, from, nil)
+	if err == nil && a.json {
+		err = a.print(map[string]sennit.Version{"version": v})
+	}
+	return err
+}
+
+func (a *app) append() *cobra.Command {
+	var typ string
+	cmd := &cobra.Command{
+		Use: "append PATH VALUE|-|@FILE", Short: "add bytes to the end of the stream at a path",
+		Long:              "Adds the argument itself, standard input for -, or a file for @FILE, to the end of\nthe stream at a path. What comes in on standard input is added as it comes. What\nseveral people add is kept in one order, the same for everybody. A value that was\nset at the path is a thing of its own: what is shown is the newer of the two. It\nreturns when the bytes are on disk.",
+		Example:           "  sennit append journal/today 'it rained'\n  date | sennit append logs/dates -",
+		Args:              args(cobra.ExactArgs(2)),
+		ValidArgsFunction: a.completePaths(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			at, err := sennit.ParseAddr(args[0])
+			if err != nil {
+				return err
+			}
+			from, err := a.value(args[1])
+			if err != nil {
+				return err
+			}
+			defer from.Close()
+			return a.appendAll(cmd.Context(), at, typ, from)
+		},
+	}
+	cmd.Flags().StringVar(&typ, "type", "", "media `TYPE` of the stream, if there is none yet (default text/plain for text)")
+	return cmd
+}
+
+// appendAll adds what comes in to a stream, in chunks of what there is at a time.
+func (a *app) appendAll(ctx context.Context, at sennit.Addr, typ string, from io.Reader) error {
+	c, err := a.client(ctx)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	_, err = c.Get(ctx, at)
+	begins := sennit.CodeOf(err) == sennit.NotFound
+	buf := make([]byte, sennit.MaxInline)
+	var v sennit.Version
+	for first := true; ; first = false {
+		n, err := from.Read(buf)
+		if n > 0 {
+			change := sennit.Change{Kind: sennit.KindAppend, Path: at.Path, Value: sennit.Value{Data: buf[:n]}}
+			if first && (begins || typ != "") {
+				if change.Value.Type = typ; typ == "" && utf8.Valid(buf[:n]) {
+					change.Value.Type = textType
+				}
+			}
+			if v, err = c.Write(ctx, at.Root, []sennit.Change{change}); err != nil {
+				return err
+			}
+			continue
+		}
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return sennit.Errorf(sennit.BadInput, "read what is to be appended: %w", err)
+		}
+	}
+	if a.json {
+		return a.print(map[string]sennit.Version{"version": v})
+	}
+	return nil
 }
 
 func (a *app) write(ctx context.Context, root string, change sennit.Change) error {
@@ -260,9 +362,11 @@ func (a *app) watch() *cobra.Command {
 interrupted. Where the connection to the node breaks it goes on by itself.
 
 With --json it prints JSON Lines: the snapshot, {"live":true}, then changes, each
-{"path","kind","value"|"base64"|"blob","type","author","version","cursor"}. Changes
-of one value that come faster than they are read are reported once, by the last;
---tail reports each one. "cursor" is for --since.`,
+{"path","kind","value"|"base64"|"blob"|"stream","type","author","version","cursor"}.
+Of kind "append" the value is what a stream grew by; "blob" and "stream" tell what a
+large value is, without its bytes. Changes of one value that come faster than they
+are read are reported once, by the last; --tail reports each one. "cursor" is for
+--since.`,
 		Example:           "  sennit watch notes --json\n  sennit watch '/@follows/*/posts' --newest 50\n  sennit watch notes --tail --since $CURSOR",
 		Args:              args(cobra.MinimumNArgs(1)),
 		ValidArgsFunction: a.completePaths(0),
@@ -331,7 +435,9 @@ func (a *app) update(u sennit.Update) error {
 	path := sennit.Addr{Root: u.Space.String(), Path: u.Node.Path}.String()
 	switch u.Kind {
 	case sennit.Set:
-		a.line("%s %s", path, oneLine(u.Node.Value.Data))
+		a.line("%s %s", path, summary(u.Node.Value))
+	case sennit.Appended:
+		a.line("%s + %s", path, oneLine(u.Node.Value.Data))
 	case sennit.Deleted:
 		if u.Deep {
 			path += "/"
@@ -348,16 +454,35 @@ func (a *app) update(u sennit.Update) error {
 // change is an update as watch --json prints it.
 type change struct {
 	Path    string          `json:"path,omitempty"`
-	Kind    string          `json:"kind,omitempty"` // "set", "delete", "delete-deep" or "reset"
+	Kind    string          `json:"kind,omitempty"` // "set", "append", "delete", "delete-deep" or "reset"
 	Value   json.RawMessage `json:"value,omitempty"`
 	Base64  string          `json:"base64,omitempty"`
-	Blob    *sennit.Blob    `json:"blob,omitempty"`
+	Blob    *blob           `json:"blob,omitempty"`
+	Stream  uint64          `json:"stream,omitempty"` // bytes of a long stream
+	Late    bool            `json:"late,omitempty"`   // of "append": the bytes belong before some that came earlier
 	Type    string          `json:"type,omitempty"`
 	Author  string          `json:"author,omitempty"`
 	Version sennit.Version  `json:"version,omitempty"`
 	Time    string          `json:"time,omitempty"`
 	Live    bool            `json:"live,omitempty"`
 	Cursor  string          `json:"cursor,omitempty"`
+}
+
+// blob names a large value.
+type blob struct {
+	Root string `json:"root"` // BLAKE3, hexadecimal
+	Size uint64 `json:"size"` // bytes
+}
+
+// summary is a value in one line.
+func summary(v sennit.Value) string {
+	switch {
+	case v.Blob != nil:
+		return fmt.Sprintf("(%d bytes)", v.Blob.Size)
+	case v.Stream > 0:
+		return fmt.Sprintf("(a stream of %d bytes)", v.Stream)
+	}
+	return oneLine(v.Data)
 }
 
 // isJSON reports whether a media type is JSON's or one of its kin (RFC 6839
@@ -380,12 +505,17 @@ func describe(u sennit.Update, root string) change {
 		if out.Kind = "delete"; u.Deep {
 			out.Kind = "delete-deep"
 		}
+	case sennit.Appended:
+		out.Kind, out.Late = "append", u.Late
 	default:
 		out.Kind = "set"
 	}
 	n := u.Node
 	out.Path = sennit.Addr{Root: root, Path: n.Path}.String()
-	out.Type, out.Version, out.Blob = n.Value.Type, n.Version, n.Value.Blob
+	out.Type, out.Version, out.Stream = n.Value.Type, n.Version, n.Value.Stream
+	if b := n.Value.Blob; b != nil {
+		out.Blob = &blob{b.Root.String(), b.Size}
+	}
 	if !n.Author.Space.IsZero() {
 		out.Author = n.Author.Space.String()
 	}
@@ -393,8 +523,8 @@ func describe(u sennit.Update, root string) change {
 		out.Time = n.Time.UTC().Format("2006-01-02T15:04:05.000Z07:00")
 	}
 	switch data := n.Value.Data; {
-	case u.Kind != sennit.Set || out.Blob != nil:
-	case isJSON(out.Type) && json.Valid(data):
+	case u.Kind == sennit.Deleted || out.Blob != nil || out.Stream > 0:
+	case u.Kind == sennit.Set && isJSON(out.Type) && json.Valid(data):
 		out.Value = data
 	case utf8.Valid(data):
 		out.Value, _ = json.Marshal(string(data)) // a string always has a form in JSON

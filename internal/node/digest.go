@@ -84,12 +84,29 @@ func (n *Node) changes(v *store.View, sp *space, at uint64) (changes []tree.Chan
 		if l := n.st.LogByNum(a.Log); l == nil || l.Rec.Class != wire.Data {
 			return nil
 		}
+		var clock uint64
 		return v.Ops(a.Log, a.Seq, func(_ uint32, raw []byte) error {
 			op, err := wire.DecodeOp(raw)
-			if err == nil {
-				dirty[op.Path] = dirty[op.Path] || deep(&op)
+			if err != nil {
+				return err
 			}
-			return err
+			if tree.SlotOf(op.Kind, deep(&op)).Many() {
+				if clock == 0 {
+					rec, err := v.Commit(a.Log, a.Seq)
+					if err != nil || rec == nil {
+						return err
+					}
+					clock = rec.Clock
+				}
+				at := tree.Moment(op.Path, clock)
+				dirty[at] = dirty[at]
+				return nil
+			}
+			dirty[op.Path] = dirty[op.Path] || deep(&op)
+			if op.Kind == sennit.KindDel && sp.many.Load() {
+				dirty[tree.Moments(op.Path)] = true
+			}
+			return nil
 		})
 	})
 	if err != nil || len(dirty) == 0 {
@@ -101,10 +118,23 @@ func (n *Node) changes(v *store.View, sp *space, at uint64) (changes []tree.Chan
 		if !cleared {
 			continue
 		}
-		if err := v.Under(sp.num, p, func(q sennit.Path, _ tree.Slot, _ store.Pos) error {
-			paths = append(paths, q)
-			return nil
-		}); err != nil {
+		if of, _, ok := tree.OfMoment(p); ok {
+			err = v.Many(sp.num, of, func(_ tree.Slot, pos store.Pos, _ uint64) error {
+				paths = append(paths, tree.Moment(of, pos.Clock))
+				return nil
+			})
+		} else {
+			if err = v.Under(sp.num, p, func(q sennit.Path, _ tree.Slot, _ store.Pos) error {
+				paths = append(paths, q)
+				return nil
+			}); err == nil {
+				err = v.ManyUnder(sp.num, p, func(q sennit.Path, _ tree.Slot, pos store.Pos, _ uint64) error {
+					paths = append(paths, tree.Moment(q, pos.Clock))
+					return nil
+				})
+			}
+		}
+		if err != nil {
 			return nil, at, err
 		}
 	}

@@ -68,7 +68,7 @@ type checkedRun struct {
 	commits []*commit.Commit
 	nodes   []treeNode
 	after   commit.Peaks
-	adds    bool // there are adds among its ops
+	looks   bool // there are ops among its own that add to what there is
 }
 
 type treeNode struct {
@@ -218,7 +218,9 @@ func (il *intakeLog) check(run *wire.Run, past commit.Peaks) (checked *checkedRu
 		checked.nodes = append(checked.nodes, treeNode{at, h})
 	})
 	for _, c := range checked.commits {
-		c.Each(func(_ uint32, op *wire.Op) { checked.adds = checked.adds || op.Kind == sennit.KindAdd })
+		c.Each(func(_ uint32, op *wire.Op) {
+			checked.looks = checked.looks || op.Kind == sennit.KindAdd || op.Kind == sennit.KindAppend
+		})
 	}
 	return checked, maybe, err
 }

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"slices"
 	"strconv"
 	"time"
 
@@ -74,14 +75,15 @@ func (t *txn) merge(sp *space, ls *logState, c *commit.Commit, size int, was bef
 		sp.state.Clock = max(sp.state.Clock, c.Clock)
 	}
 	arrives := valid > 0 && (m.changed || !was.arrived)
-	if arrival.Late = m.late; arrives && !was.quiet {
+	arrival.Late, arrival.Between = m.late, m.between
+	if arrives && !was.quiet {
 		t.arrive(sp, arrival)
 		if m.dead > maxDeaths {
 			t.restart(sp)
 		}
 	}
 	t.wait(sp, ls, c, size, was, waits, was.arrived || arrives)
-	if due := time.UnixMilli(int64(c.Clock >> 16)).Add(-MaxAhead); held && (sp.held.IsZero() || due.Before(sp.held)) {
+	if due := clockTime(c.Clock).Add(-MaxAhead); held && (sp.held.IsZero() || due.Before(sp.held)) {
 		sp.held = due
 	}
 	return nil
@@ -121,6 +123,7 @@ type merging struct {
 
 	changed bool // something lives now that didn't
 	late    bool // see store.Arrival
+	between bool // see store.Arrival
 	dead    int  // values that late deletions took
 }
 
@@ -129,8 +132,11 @@ func (m *merging) one(index uint32, op *wire.Op) (shows bool, err error) {
 	t, sp := m.t, m.sp
 	slot := tree.SlotOf(op.Kind, deep(op))
 	pos := store.Pos{Clock: m.c.Clock, Log: m.ls.Num, Seq: m.c.Seq, Index: index}
-	if slot == tree.Add {
+	switch slot {
+	case tree.Add:
 		return m.add(op, pos)
+	case tree.Append:
+		return m.append(op, pos)
 	}
 	effect := tree.Newest(slot)
 	var covered covered
@@ -147,7 +153,7 @@ func (m *merging) one(index uint32, op *wire.Op) (shows bool, err error) {
 			return false, nil
 		}
 		if slot == tree.Other {
-			if known, err := t.b.Has(sp.num, op.Path, slot, pos); known || err != nil {
+			if known, err := t.b.HasMany(sp.num, op.Path, slot, pos); known || err != nil {
 				return false, err
 			}
 		}
@@ -155,20 +161,22 @@ func (m *merging) one(index uint32, op *wire.Op) (shows bool, err error) {
 			return false, err
 		}
 	}
-	t.clear(sp, op.Path, slot, effect, m.fresh, covered.dead)
-	t.b.SetSlot(sp.num, op.Path, slot, pos)
-	sp.state.Deep = sp.state.Deep || slot == tree.Deep
-	if slot == tree.Other {
-		t.many(sp)
+	if err := t.clear(sp, op.Path, slot, effect, m.fresh, covered.dead); err != nil {
+		return false, err
 	}
 	m.changed = true
-	switch {
-	case slot == tree.Other:
+	if slot == tree.Other {
+		t.b.SetMany(sp.num, op.Path, slot, pos, 0)
+		t.many(sp)
 		return false, nil // kinds that are not interpreted change nothing that could be seen
+	}
+	t.b.SetSlot(sp.num, op.Path, slot, pos)
+	sp.state.Deep = sp.state.Deep || slot == tree.Deep
+	switch {
 	case slot == tree.Put && sp.state.Many && !m.fresh:
 		s, _, err := t.through().shows(sp, op.Path)
 		if err != nil || s.newest != pos {
-			return false, err // a counter is newer
+			return false, err // a counter or a stream is newer
 		}
 		fallthrough
 	case slot == tree.Put || m.fresh || slot == tree.Deep && !covered.left:
@@ -282,7 +290,7 @@ type covered struct {
 	left   bool          // there are newer values, which stay
 }
 
-// value notes a path where a value goes, once.
+// value notes a path where a value goes.
 func (c *covered) value(p sennit.Path) {
 	if k := len(c.values); k == 0 || c.values[k-1] != p {
 		c.values = append(c.values, p)
@@ -290,9 +298,10 @@ func (c *covered) value(p sennit.Path) {
 }
 
 type entry struct {
-	path sennit.Path
-	slot tree.Slot
-	pos  store.Pos
+	path  sennit.Path
+	slot  tree.Slot
+	pos   store.Pos
+	bytes uint64 // of a chunk
 }
 
 // covered looks for what an op covers. put says that there is a value at its path.
@@ -302,10 +311,7 @@ func (t *txn) covered(sp *space, p sennit.Path, e tree.Effect, at tree.Stamp, pu
 	} else {
 		c.left = put
 	}
-	look := func(path sennit.Path, s tree.Slot, pos store.Pos) error {
-		if path == p && s <= tree.Deep {
-			return nil
-		}
+	look := func(path sennit.Path, s tree.Slot, pos store.Pos, bytes uint64) error {
 		stamp, err := t.stamp(pos)
 		dies := stamp.Before(at)
 		if s == tree.Add {
@@ -315,26 +321,42 @@ func (t *txn) covered(sp *space, p sennit.Path, e tree.Effect, at tree.Stamp, pu
 		case err != nil:
 			return err
 		case !dies:
-			c.left = c.left || s == tree.Put || s == tree.Add
+			c.left = c.left || visible(s)
 		default:
-			if c.dead = append(c.dead, entry{path, s, pos}); s <= tree.Add && s != tree.Del && s != tree.Deep {
+			if c.dead = append(c.dead, entry{path, s, pos, bytes}); visible(s) {
 				c.value(path)
 			}
 		}
 		return nil
 	}
+	single := func(path sennit.Path, s tree.Slot, pos store.Pos) error {
+		if path == p && s <= tree.Deep || s.Many() {
+			return nil // it is decided already, or looked at by itself
+		}
+		return look(path, s, pos, 0)
+	}
 	switch {
 	case e.Beneath:
-		err = t.b.Under(sp.num, p, look)
+		if err = t.b.Under(sp.num, p, single); err == nil && sp.state.Many {
+			err = t.b.ManyUnder(sp.num, p, look)
+		}
 	case e.Clears.Has(tree.Other) && sp.state.Many:
-		err = t.b.Here(sp.num, p, func(s tree.Slot, pos store.Pos) error { return look(p, s, pos) })
+		err = t.b.Here(sp.num, p, func(s tree.Slot, pos store.Pos) error { return single(p, s, pos) })
+		if err == nil {
+			err = t.b.Many(sp.num, p, func(s tree.Slot, pos store.Pos, bytes uint64) error { return look(p, s, pos, bytes) })
+		}
 	}
+	slices.SortFunc(c.values, store.ComparePaths)
+	c.values = slices.Compact(c.values)
 	return c, err
 }
 
+// visible reports whether ops of a slot make a value.
+func visible(s tree.Slot) bool { return s == tree.Put || s == tree.Add || s == tree.Append }
+
 // clear takes out of the index what an op covers. What it puts itself into the
 // index overwrites what held its own slot. If it is fresh, nothing is newer.
-func (t *txn) clear(sp *space, p sennit.Path, slot tree.Slot, e tree.Effect, fresh bool, dead []entry) {
+func (t *txn) clear(sp *space, p sennit.Path, slot tree.Slot, e tree.Effect, fresh bool, dead []entry) error {
 	for s := tree.Put; s <= tree.Deep; s++ {
 		if s != slot && e.Clears.Has(s) && (s != tree.Deep || sp.state.Deep) {
 			t.b.ClearSlot(sp.num, p, s, store.Pos{})
@@ -347,8 +369,19 @@ func (t *txn) clear(sp *space, p sennit.Path, slot tree.Slot, e tree.Effect, fre
 		t.b.ClearUnder(sp.num, p)
 	}
 	for _, d := range dead {
-		t.b.ClearSlot(sp.num, d.path, d.slot, d.pos)
+		switch {
+		case !d.slot.Many():
+			t.b.ClearSlot(sp.num, d.path, d.slot, d.pos)
+		case d.slot == tree.Append:
+			if err := t.shrink(sp, d); err != nil {
+				return err
+			}
+			fallthrough
+		default:
+			t.b.DropMany(sp.num, d.path, d.slot, d.pos)
+		}
 	}
+	return nil
 }
 
 // tell tells watchers what an op changed at a path.
@@ -388,7 +421,7 @@ func (m *merging) tellShown(l lens, p sennit.Path, s shown) error {
 	if m.quiet {
 		return nil
 	}
-	node, err := l.node(p, s)
+	node, err := l.node(m.sp, p, s)
 	if err == nil {
 		u := &sennit.Update{Kind: sennit.Set, Space: m.sp.id, Node: node}
 		m.t.events = append(m.t.events, hub.Event[*sennit.Update]{Space: m.sp.id, Path: p, Data: u})
@@ -399,7 +432,7 @@ func (m *merging) tellShown(l lens, p sennit.Path, s shown) error {
 // update is what a put or del tells watchers.
 func update(sp *space, author sennit.Principal, v sennit.Version, clock uint64, op *wire.Op, slot tree.Slot) (*sennit.Update, error) {
 	u := &sennit.Update{Kind: sennit.Deleted, Space: sp.id, Deep: slot == tree.Deep}
-	u.Node = sennit.Node{Path: op.Path, Author: author, Version: v, Time: time.UnixMilli(int64(clock >> 16))}
+	u.Node = sennit.Node{Path: op.Path, Author: author, Version: v, Time: clockTime(clock)}
 	if slot != tree.Put {
 		return u, nil
 	}
@@ -407,6 +440,9 @@ func update(sp *space, author sennit.Principal, v sennit.Version, clock uint64, 
 	u.Kind, u.Node.Value = sennit.Set, put.Value
 	return u, err
 }
+
+// clockTime is the wall clock of an op's clock.
+func clockTime(clock uint64) time.Time { return time.UnixMilli(int64(clock >> 16)) }
 
 // deep reports whether an op deletes a subtree.
 func deep(op *wire.Op) bool { return op.Kind == sennit.KindDel && op.Body[0] == 1 }

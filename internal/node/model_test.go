@@ -9,6 +9,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -21,6 +22,7 @@ import (
 	"github.com/sennit/sennit/internal/access"
 	"github.com/sennit/sennit/internal/commit"
 	"github.com/sennit/sennit/internal/node"
+	"github.com/sennit/sennit/internal/tree"
 	"github.com/sennit/sennit/internal/wire"
 )
 
@@ -138,7 +140,7 @@ func (s *scene) op(i int) wire.Op {
 	case 2:
 		return delOp(p, true)
 	case 3:
-		return wire.Op{Kind: sennit.KindAppend, Path: sennit.Path(p), Body: []byte("more")}
+		return wire.Op{Kind: sennit.KindAppend, Path: sennit.Path(p), Body: wire.Append{Data: fmt.Append(nil, "<", i, s.between(0, 9), ">")}.Append(nil)}
 	case 4, 5:
 		return s.add(p)
 	case 6:
@@ -250,6 +252,8 @@ func (s *scene) local() {
 			c.Kind, c.Deep, c.Value = sennit.KindDel, s.coin(), sennit.Value{}
 		} else if s.between(0, 2) == 0 {
 			c.Kind, c.Delta, c.Value = sennit.KindAdd, int64(s.between(-2, 5)), sennit.Value{}
+		} else if s.between(0, 2) == 0 {
+			c.Kind = sennit.KindAppend
 		}
 		changes = append(changes, c)
 	}
@@ -360,6 +364,7 @@ type watcher struct {
 	w      sennit.Watch
 	cursor sennit.Cursor
 	state  map[sennit.Path]string
+	mixed  map[sennit.Path]bool // streams that some chunk came late to
 }
 
 func (w *watcher) close() {
@@ -374,7 +379,7 @@ func (w *watcher) read(t failer, space sennit.Space) {
 	t.Helper()
 	if w.w == nil {
 		if w.cursor == (sennit.Cursor{}) {
-			w.state = map[sennit.Path]string{} // a snapshot begins
+			w.state, w.mixed = map[sennit.Path]string{}, map[sennit.Path]bool{} // a snapshot begins
 		}
 		var err error
 		w.w, err = w.m.Bus(w.caller).Watch(context.Background(), []sennit.Pattern{{Root: space.String()}}, sennit.WatchOptions{Since: w.cursor, Tail: w.tail})
@@ -399,14 +404,23 @@ func (w *watcher) read(t failer, space sennit.Space) {
 			switch u.Kind {
 			case sennit.Set:
 				w.state[u.Node.Path] = string(u.Node.Value.Data)
+				delete(w.mixed, u.Node.Path)
+			case sennit.Appended:
+				if u.Late && !w.tail {
+					t.Fatalf("a watch of the present state is told that a chunk came late")
+				}
+				w.state[u.Node.Path] += string(u.Node.Value.Data)
+				w.mixed[u.Node.Path] = w.mixed[u.Node.Path] || u.Late
 			case sennit.Deleted:
 				for p := range w.state {
 					if p == u.Node.Path || u.Deep && p.Under(u.Node.Path) {
 						delete(w.state, p)
+						delete(w.mixed, p)
 					}
 				}
 			case sennit.Reset:
 				clear(w.state)
+				clear(w.mixed)
 			}
 			w.cursor = u.Cursor
 		}
@@ -423,9 +437,21 @@ func (w *watcher) compare(t failer, r *reference) {
 			want[p] = value
 		}
 	}
+	for p := range w.mixed {
+		if w.mixed[p] { // all chunks, in whatever order
+			w.state[p], want[p] = unordered(w.state[p]), unordered(want[p])
+		}
+	}
 	if !maps.Equal(w.state, want) {
 		t.Fatalf("a watch (tail: %v) told %v, want %v", w.tail, w.state, want)
 	}
+}
+
+// unordered is a stream's chunks in an order that doesn't depend on theirs.
+func unordered(stream string) string {
+	chunks := strings.SplitAfter(stream, ">")
+	slices.Sort(chunks)
+	return strings.Join(chunks, "")
 }
 
 // how picks a way to tell a node everything that matters.
@@ -438,6 +464,11 @@ func (s *scene) how(to *machine) how {
 		h.pushed = []sennit.Path{""}
 		for _, p := range paths {
 			h.pushed = append(h.pushed, sennit.Path(p))
+		}
+		for _, l := range s.data {
+			for _, c := range l.commits {
+				c.Each(func(_ uint32, op *wire.Op) { h.pushed = append(h.pushed, tree.Moment(op.Path, c.Clock)) })
+			}
 		}
 	}
 	return h

@@ -1,7 +1,9 @@
 package node
 
 import (
+	"bytes"
 	"context"
+	"io"
 	"strings"
 
 	"github.com/sennit/sennit"
@@ -129,7 +131,69 @@ func (b *view) Get(_ context.Context, a sennit.Addr) (sennit.Node, error) {
 	if !ok {
 		return sennit.Node{}, absent(a)
 	}
-	return l.node(a.Path, s)
+	return l.node(sp, a.Path, s)
+}
+
+// Open implements [sennit.Bus].
+func (b *view) Open(_ context.Context, a sennit.Addr) (sennit.Node, sennit.Content, error) {
+	sp, v, err := b.open(a)
+	if err != nil {
+		return sennit.Node{}, nil, err
+	}
+	n, c, err := b.content(sp, v, a)
+	if err != nil {
+		v.Release()
+		return sennit.Node{}, nil, err
+	}
+	return n, c, nil
+}
+
+// content opens what a path shows. It keeps the view if it fails not.
+func (b *view) content(sp *space, v *store.View, a sennit.Addr) (n sennit.Node, c sennit.Content, err error) {
+	l := b.n.through(v)
+	s, ok, err := l.shows(sp, a.Path)
+	if err == nil && !ok {
+		err = absent(a)
+	}
+	if err == nil {
+		n, err = l.node(sp, a.Path, s)
+	}
+	switch {
+	case err != nil:
+		return n, nil, err
+	case n.Value.Blob != nil:
+		return n, nil, sennit.Errorf(sennit.Unsupported, "values as big as that at %s can't be read yet", a)
+	case n.Value.Stream > 0:
+		stream, err := l.content(sp, a.Path, n.Value.Stream)
+		return n, &held{stream, v}, err
+	}
+	v.Release()
+	return n, inline(n.Value.Data), nil
+}
+
+// inline is the content of a value that rides in its op.
+type inline []byte
+
+func (c inline) ReadAt(_ context.Context, p []byte, off int64) (int, error) {
+	return bytes.NewReader(c).ReadAt(p, off)
+}
+
+func (inline) Close() error { return nil }
+
+// held is a stream's content, with the view that it is read from.
+type held struct {
+	*streamContent
+	v *store.View
+}
+
+func (c *held) Close() error {
+	if c.v == nil {
+		return nil
+	}
+	err := c.streamContent.Close()
+	c.v.Release()
+	c.v = nil
+	return err
 }
 
 // unreadable says that the store is damaged.
@@ -199,12 +263,16 @@ func (b *view) Write(ctx context.Context, root string, changes []sennit.Change) 
 		if err := b.check(sp, id, &changes[i]); err != nil {
 			return "", err
 		}
+		if changes[i].If != nil {
+			r.conds = append(r.conds, condition{changes[i].Path, *changes[i].If})
+		}
 		if c := &changes[i]; c.Kind == sennit.KindAdd {
 			r.adds = append(r.adds, adding{i, c.Delta})
 			r.ops[i] = b.n.op(c.Kind, c.Path, nil)
 			r.size += len(c.Path) + maxAdd
 			continue
 		}
+		r.looks = r.looks || changes[i].Kind == sennit.KindAppend
 		r.ops[i] = b.n.change(&changes[i])
 		r.size += len(r.ops[i].Bytes())
 	}
@@ -222,13 +290,22 @@ func (b *view) Write(ctx context.Context, root string, changes []sennit.Change) 
 	return res.version, res.err
 }
 
+// Put implements [sennit.Bus].
+func (b *view) Put(ctx context.Context, a sennit.Addr, typ string, content io.Reader, cond *sennit.Version) (sennit.Version, error) {
+	data, err := io.ReadAll(io.LimitReader(content, sennit.MaxInline+1))
+	if err != nil {
+		return "", err
+	}
+	return b.Write(ctx, a.Root, []sennit.Change{{Kind: sennit.KindPut, Path: a.Path, Value: sennit.Value{Type: typ, Data: data}, If: cond}})
+}
+
 // check says what is wrong with a change before it is queued.
 func (b *view) check(sp *space, id sennit.Space, c *sennit.Change) error {
 	right, verb := sennit.Write, "write to"
 	switch {
 	case c.Kind == sennit.KindDel:
 		right, verb = sennit.Remove, "delete"
-	case c.Kind != sennit.KindPut && c.Kind != sennit.KindAdd:
+	case c.Kind != sennit.KindPut && c.Kind != sennit.KindAdd && c.Kind != sennit.KindAppend:
 		return sennit.Errorf(sennit.Unsupported, "changes of kind %d can't be written yet", c.Kind)
 	}
 	a := sennit.Addr{Root: id.String(), Path: c.Path}
@@ -240,6 +317,9 @@ func (b *view) check(sp *space, id sennit.Space, c *sennit.Change) error {
 			return sennit.Hint(sennit.Errorf(sennit.Denied, "you may not %s %s", verb, a), "ask the owner for the right; see the rules with: sennit rules")
 		}
 		return absent(a)
+	}
+	if c.If != nil && !b.n.may(b.c, sp, sennit.Read, c.Path) {
+		return sennit.Errorf(sennit.Denied, "you may not read %s, and so not ask which version it has", a)
 	}
 	switch p, err := sennit.ParsePath(string(c.Path)); {
 	case err != nil:
@@ -255,6 +335,8 @@ func (b *view) check(sp *space, id sennit.Space, c *sennit.Change) error {
 		return sennit.Errorf(sennit.TooLarge, "the value at %s has %d bytes; at most %d are allowed", c.Path, len(c.Value.Data), sennit.MaxInline)
 	case len(c.Value.Type) > sennit.MaxType || !printable(c.Value.Type):
 		return sennit.Errorf(sennit.BadInput, "%.40q is not a media type", c.Value.Type)
+	case c.Kind == sennit.KindAppend && len(c.Value.Data) == 0:
+		return sennit.Errorf(sennit.BadInput, "nothing is to be added to the stream at %s", c.Path)
 	case c.Value.Blob != nil:
 		return sennit.Errorf(sennit.Unsupported, "references to blobs can't be written yet")
 	}
@@ -272,8 +354,11 @@ func printable(s string) bool {
 
 // change makes the op of a change.
 func (n *Node) change(c *sennit.Change) wire.Op {
-	if c.Kind == sennit.KindDel {
+	switch c.Kind {
+	case sennit.KindDel:
 		return n.op(sennit.KindDel, c.Path, wire.Del{Deep: c.Deep}.Append(nil))
+	case sennit.KindAppend:
+		return n.op(sennit.KindAppend, c.Path, wire.Append{Type: c.Value.Type, Data: c.Value.Data}.Append(make([]byte, 0, len(c.Value.Data)+len(c.Value.Type)+2)))
 	}
 	return n.op(sennit.KindPut, c.Path, wire.Put{Value: c.Value}.Append(make([]byte, 0, len(c.Value.Data)+len(c.Value.Type)+2)))
 }

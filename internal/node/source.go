@@ -105,7 +105,7 @@ func (w *watch) show(sp *space, path sennit.Path, s shown) error {
 }
 
 func (w *watch) showAt(sp *space, path sennit.Path, s shown, n uint64) error {
-	node, err := w.lens().node(path, s)
+	node, err := w.lens().node(sp, path, s)
 	if err == nil {
 		w.add(sp, &sennit.Update{Kind: sennit.Set, Space: sp.id, Node: node}, n)
 	}
@@ -242,7 +242,15 @@ func (w *watch) replay(pats []pattern, sp *space, a store.Arrival) error {
 		if slot == tree.Other || !concerns(pats, sp, op.Path, slot == tree.Deep) {
 			return nil
 		}
-		if slot == tree.Add {
+		switch slot {
+		case tree.Append:
+			body, err := wire.DecodeAppend(op.Body)
+			if err != nil {
+				return unreadable(op.Path, err)
+			}
+			w.add(sp, chunkUpdate(sp, author, v, rec.Clock, op.Path, &body, a.Between), a.N)
+			return nil
+		case tree.Add:
 			// What a counter was then isn't kept. What isn't a counter now came
 			// since, with an arrival of its own.
 			s, _, err := w.lens().shows(sp, op.Path)
@@ -330,7 +338,7 @@ func (w *watch) dirty(pats []pattern, sp *space, n uint64) (dirty map[sennit.Pat
 			if err != nil {
 				return unreadable(op.Path, err)
 			}
-			if op.Kind <= sennit.KindAdd && concerns(pats, sp, op.Path, deep(&op)) {
+			if op.Kind <= sennit.KindAppend && concerns(pats, sp, op.Path, deep(&op)) {
 				dirty[op.Path] = dirty[op.Path] || deep(&op)
 			}
 			return nil

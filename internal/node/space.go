@@ -176,6 +176,8 @@ type reader interface {
 	Ops(log uint32, seq uint64, f func(index uint32, op []byte) error) error
 	At(space uint32, p sennit.Path, slot tree.Slot) (store.Pos, bool, error)
 	Here(space uint32, p sennit.Path, f func(tree.Slot, store.Pos) error) error
+	Stream(space uint32, p sennit.Path) (store.Stream, bool, error)
+	Chunks(space uint32, p sennit.Path) (*store.Chunks, error)
 	Under(space uint32, p sennit.Path, f func(sennit.Path, tree.Slot, store.Pos) error) error
 	UnderAfter(space uint32, p, last sennit.Path, f func(sennit.Path, tree.Slot, store.Pos) error) error
 }

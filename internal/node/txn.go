@@ -65,8 +65,8 @@ func (t *txn) mustRead(reqs []*request) (bool, error) {
 		if sp := t.n.space(r.space); !ok && sp != nil {
 			clock = sp.state.Clock
 		}
-		if len(r.adds) > 0 || r.run != nil && r.run.adds {
-			return true, nil // an add is never the newest there is to know: older deletions may cover it
+		if len(r.adds) > 0 || len(r.conds) > 0 || r.looks || r.run != nil && r.run.looks {
+			return true, nil // whether or how it is done depends on what there is
 		}
 		if r.run == nil {
 			clocks[r.space] = max(uint64(t.now.UnixMilli())<<16, clock+1)

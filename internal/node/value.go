@@ -2,10 +2,12 @@ package node
 
 import (
 	"cmp"
+	"crypto/sha256"
+	"encoding/binary"
 	"errors"
+	"fmt"
 	"math/big"
 	"strconv"
-	"time"
 
 	"github.com/sennit/sennit"
 
@@ -14,9 +16,9 @@ import (
 	"github.com/sennit/sennit/internal/wire"
 )
 
-// This file is about what a path shows. The register and the counter at one
-// path are facets of their own: who sets it doesn't change what was counted. A
-// read shows the newer of the two.
+// This file is about what a path shows. The register, the counter and the stream
+// at one path are facets of their own: who sets it doesn't change what was
+// counted. A read shows the newest of them.
 
 // counterType is the media type of a counter's value: a JSON number.
 const counterType = "application/json"
@@ -43,17 +45,19 @@ func (t *txn) through() lens {
 	}, t.stamp}
 }
 
-// shown is what a path shows: a value that was set, or a counter.
+// shown is what a path shows: a value that was set, a counter, or a stream.
 type shown struct {
 	newest store.Pos   // op that changed it last
 	adds   []store.Pos // of a counter
+	stream bool
 }
 
 // facets gathers what a path may show from the live ops there.
 type facets struct {
-	put   store.Pos // seq 0: none
-	adds  []store.Pos
-	added store.Pos // newest of adds
+	put      store.Pos // seq 0: none
+	adds     []store.Pos
+	added    store.Pos // newest of adds
+	appended store.Pos // newest chunk of the stream
 }
 
 // take adds a live op.
@@ -68,17 +72,27 @@ func (f *facets) take(l lens, s tree.Slot, pos store.Pos) error {
 		}
 		f.adds = append(f.adds, pos)
 		return err
+	case tree.Append:
+		f.appended = pos
 	}
 	return nil
 }
 
 // show tells what the path shows, if anything.
 func (f *facets) show(l lens) (s shown, ok bool, err error) {
-	counts, err := l.newer(f.added, f.put)
+	s.newest = f.put
+	counts, err := l.newer(f.added, s.newest)
 	if counts {
-		return shown{f.added, f.adds}, true, err
+		s = shown{newest: f.added, adds: f.adds}
 	}
-	return shown{newest: f.put}, f.put.Seq > 0, err
+	if err != nil {
+		return s, false, err
+	}
+	grows, err := l.newer(f.appended, s.newest)
+	if grows {
+		s = shown{newest: f.appended, stream: true}
+	}
+	return s, s.newest.Seq > 0, err
 }
 
 // newer reports whether the op at a is newer than that at b. The zero Pos is
@@ -144,32 +158,46 @@ func (l lens) each(sp *space, root sennit.Path, after *sennit.Path, f func(senni
 }
 
 // node is the value that a path shows.
-func (l lens) node(p sennit.Path, s shown) (sennit.Node, error) {
+func (l lens) node(sp *space, p sennit.Path, s shown) (sennit.Node, error) {
 	log := l.log(s.newest.Log)
 	if log == nil {
 		return sennit.Node{}, unreadable(p, errors.New("its log is missing"))
 	}
 	n := sennit.Node{
-		Path: p, Version: version(log.ID, s.newest.Seq), Time: time.UnixMilli(int64(s.newest.Clock >> 16)),
+		Path: p, Version: version(log.ID, s.newest.Seq), Time: clockTime(s.newest.Clock),
 		Author: sennit.Principal{Space: log.Rec.Principal, Device: log.Rec.Device},
 	}
-	if s.adds == nil {
-		op, err := l.op(p, s.newest)
-		if err != nil {
-			return n, err
-		}
-		put, err := wire.DecodePut(op.Body)
-		if n.Value = put.Value; err != nil {
-			err = unreadable(p, err)
-		}
+	switch {
+	case s.stream:
+		return n, l.stream(sp, &n)
+	case s.adds != nil:
+		return n, l.counter(&n, s)
+	}
+	op, err := l.op(p, s.newest)
+	if err != nil {
 		return n, err
 	}
+	put, err := wire.DecodePut(op.Body)
+	if n.Value = put.Value; err != nil {
+		err = unreadable(p, err)
+	}
+	return n, err
+}
+
+// counter makes the value of a counter.
+func (l lens) counter(n *sennit.Node, s shown) error {
 	var sum int64
 	var large *big.Int // once the sum exceeds 64 bits
+	mix := uint64(0)
 	for _, pos := range s.adds {
-		total, err := l.total(p, pos)
+		log := l.log(pos.Log)
+		if log == nil {
+			return unreadable(n.Path, errors.New("its log is missing"))
+		}
+		mix ^= mixed(log.ID, pos)
+		total, err := l.total(n.Path, pos)
 		if err != nil {
-			return n, err
+			return err
 		}
 		if more := sum + total; large == nil && (more > sum) == (total > 0) {
 			sum = more
@@ -184,7 +212,27 @@ func (l lens) node(p sennit.Path, s shown) (sennit.Node, error) {
 	if large != nil {
 		n.Value.Data = large.Append(nil, 10)
 	}
-	return n, nil
+	if len(s.adds) > 1 {
+		n.Version = of(n.Version, mix)
+	}
+	return nil
+}
+
+// mixed is an op's part in what tells sets of ops apart: they are added up
+// without carry, so that one can come and go by itself.
+func mixed(log sennit.Hash, pos store.Pos) uint64 {
+	var b [52]byte
+	copy(b[:], log[:])
+	binary.BigEndian.PutUint64(b[32:], pos.Clock) // tells branches of a log apart
+	binary.BigEndian.PutUint64(b[40:], pos.Seq)
+	binary.BigEndian.PutUint32(b[48:], pos.Index)
+	h := sha256.Sum256(b[:])
+	return binary.BigEndian.Uint64(h[:])
+}
+
+// of is the version of a value that several ops make.
+func of(newest sennit.Version, mix uint64) sennit.Version {
+	return newest + sennit.Version(fmt.Sprintf(".%016x", mix))
 }
 
 // op reads a live op.

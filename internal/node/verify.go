@@ -364,7 +364,10 @@ func (x *check) compare(ctx context.Context, trie *Trie) error {
 		return err
 	}
 	defer w.Release()
-	if err := x.damage(x.where(), x.index(ctx, w, other)); err != nil {
+	if err := x.damage(x.where(), x.index(ctx, w, other, (*Node).single)); err != nil {
+		return err
+	}
+	if err := x.damage(x.where(), x.index(ctx, w, other, (*Node).many)); err != nil {
 		return err
 	}
 	if err := x.damage(x.where(), x.arrived(w, other)); err != nil {
@@ -386,10 +389,10 @@ func (x *check) compare(ctx context.Context, trie *Trie) error {
 }
 
 // index compares what is live at each path.
-func (x *check) index(ctx context.Context, w *store.View, other *space) error {
-	have, stopHave := iter.Pull2(x.n.live(x.v, x.sp))
+func (x *check) index(ctx context.Context, w *store.View, other *space, live func(*Node, *store.View, *space) iter.Seq2[liveAt, error]) error {
+	have, stopHave := iter.Pull2(live(x.n, x.v, x.sp))
 	defer stopHave()
-	want, stopWant := iter.Pull2(x.twin.live(w, other))
+	want, stopWant := iter.Pull2(live(x.twin, w, other))
 	defer stopWant()
 	a, err, more := have()
 	b, err2, more2 := want()
@@ -437,7 +440,8 @@ type liveName struct {
 	log    sennit.Hash
 	seq    uint64
 	index  uint32
-	commit sennit.Hash // only where a log has several branches
+	commit sennit.Hash  // only where a log has several branches
+	sum    store.Stream // of a stream; of a chunk, its bytes
 }
 
 func (a liveName) compare(b liveName) int {
@@ -455,16 +459,42 @@ func (a liveName) equal(b liveName) bool {
 	return a == b
 }
 
-// live goes through what is live in a space, in names that mean the same to
-// every node.
-func (n *Node) live(v *store.View, sp *space) iter.Seq2[liveAt, error] {
+// single goes through what is live in a space in slots that hold one op, and
+// what its streams come to, in names that mean the same to every node.
+func (n *Node) single(v *store.View, sp *space) iter.Seq2[liveAt, error] {
+	return n.live(v, func(take func(sennit.Path, tree.Slot, store.Pos, store.Stream) error) error {
+		return v.Under(sp.num, "", func(p sennit.Path, slot tree.Slot, pos store.Pos) error {
+			if slot != tree.Append {
+				return take(p, slot, pos, store.Stream{})
+			}
+			s, _, err := v.Stream(sp.num, p)
+			if err != nil {
+				return err
+			}
+			s.Newest = store.Pos{} // its name says which it is
+			return take(p, slot, pos, s)
+		})
+	})
+}
+
+// many goes through what is live in the other slots.
+func (n *Node) many(v *store.View, sp *space) iter.Seq2[liveAt, error] {
+	return n.live(v, func(take func(sennit.Path, tree.Slot, store.Pos, store.Stream) error) error {
+		return v.ManyUnder(sp.num, "", func(p sennit.Path, slot tree.Slot, pos store.Pos, bytes uint64) error {
+			return take(p, slot, pos, store.Stream{Bytes: bytes})
+		})
+	})
+}
+
+// live groups what a walk along the index gives by path.
+func (n *Node) live(v *store.View, along func(take func(sennit.Path, tree.Slot, store.Pos, store.Stream) error) error) iter.Seq2[liveAt, error] {
 	return func(yield func(liveAt, error) bool) {
 		var at liveAt
 		send := func() bool {
 			slices.SortFunc(at.names, liveName.compare)
 			return len(at.names) == 0 || yield(at, nil)
 		}
-		err := v.Under(sp.num, "", func(p sennit.Path, slot tree.Slot, pos store.Pos) error {
+		err := along(func(p sennit.Path, slot tree.Slot, pos store.Pos, sum store.Stream) error {
 			stamp, err := n.stamp(v, pos)
 			if err != nil {
 				return err
@@ -475,7 +505,7 @@ func (n *Node) live(v *store.View, sp *space) iter.Seq2[liveAt, error] {
 				}
 				at = liveAt{path: p}
 			}
-			at.names = append(at.names, liveName{slot, pos.Clock, stamp.Log, pos.Seq, pos.Index, stamp.Commit})
+			at.names = append(at.names, liveName{slot, pos.Clock, stamp.Log, pos.Seq, pos.Index, stamp.Commit, sum})
 			return nil
 		})
 		if err != nil {

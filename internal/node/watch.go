@@ -375,6 +375,8 @@ func (w *watch) events() error {
 			continue // the sources had it, or it only wakes
 		case e.Data.Kind == sennit.Reset:
 			return errReset
+		case e.Data.Late && !w.o.Tail:
+			return w.again(false) // where the bytes belong only the store can tell
 		default:
 			if err := w.tell(sp, e.Data, e.N); err != nil {
 				return err
@@ -400,7 +402,7 @@ func (w *watch) coalesce() {
 	drop := 0
 	for i := len(w.out) - 1; i >= 0; i-- {
 		u := &w.out[i]
-		if u.Kind != sennit.Set && u.Kind != sennit.Deleted {
+		if u.Kind != sennit.Set && u.Kind != sennit.Deleted && u.Kind != sennit.Appended {
 			continue
 		}
 		k := at{u.Space, u.Node.Path}
@@ -408,7 +410,7 @@ func (w *watch) coalesce() {
 			u.Kind = 0
 			drop++
 		}
-		newest[k] = true
+		newest[k] = newest[k] || u.Kind != sennit.Appended // which needs what was before
 	}
 	if drop > 0 {
 		w.out = slices.DeleteFunc(w.out, func(u sennit.Update) bool { return u.Kind == 0 })

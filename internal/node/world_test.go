@@ -13,6 +13,7 @@ import (
 	"math/big"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -409,7 +410,8 @@ type reference struct {
 	rules    *access.Authority
 	ops      []refOp
 	live     map[sennit.Path][]refOp
-	latest   uint64 // the latest wall clock that an op may have
+	versions map[sennit.Path]sennit.Version // of values that several ops make, as the first node says
+	latest   uint64                         // the latest wall clock that an op may have
 	commits  []access.Commit
 	evidence []access.Evidence
 }
@@ -472,7 +474,7 @@ func (r *reference) settle() {
 		}
 		return false
 	}
-	r.live = map[sennit.Path][]refOp{}
+	r.live, r.versions = map[sennit.Path][]refOp{}, nil
 	for _, o := range valid {
 		if !slices.ContainsFunc(valid, func(a refOp) bool { return covers(a, o) }) {
 			r.live[o.op.Path] = append(r.live[o.op.Path], o)
@@ -490,20 +492,30 @@ func (o refOp) add() wire.Add {
 	return add
 }
 
-// value is what a path shows: the put that is live there, or the sum of the
-// adds, whichever has the newest op.
+// value is what a path shows: the put that is live there, the sum of the adds,
+// or the chunks in order, whichever has the newest op.
 func (r *reference) value(p sennit.Path) (newest refOp, value string, ok bool) {
-	sum := new(big.Int)
-	for _, o := range r.live[p] {
-		if o.op.Kind == sennit.KindAdd {
+	sum, stream := new(big.Int), ""
+	for _, o := range slices.SortedFunc(slices.Values(r.live[p]), func(a, b refOp) int { return a.at.Compare(b.at) }) {
+		switch o.op.Kind {
+		case sennit.KindAdd:
 			sum.Add(sum, big.NewInt(o.add().Total))
+		case sennit.KindAppend:
+			chunk, err := wire.DecodeAppend(o.op.Body)
+			if err != nil {
+				panic(err)
+			}
+			stream += string(chunk.Data)
 		}
-		if o.op.Kind <= sennit.KindAdd && o.op.Kind != sennit.KindDel && (!ok || newest.at.Before(o.at)) {
+		if o.op.Kind <= sennit.KindAppend && o.op.Kind != sennit.KindDel {
 			newest, ok = o, true
 		}
 	}
-	if ok && newest.op.Kind == sennit.KindAdd {
+	switch {
+	case ok && newest.op.Kind == sennit.KindAdd:
 		return newest, sum.String(), true
+	case ok && newest.op.Kind == sennit.KindAppend:
+		return newest, stream, true
 	}
 	if ok {
 		put, err := wire.DecodePut(newest.op.Body)
@@ -515,16 +527,45 @@ func (r *reference) value(p sennit.Path) (newest refOp, value string, ok bool) {
 	return newest, value, ok
 }
 
+// version reports whether a value's version is as it should be: the name of
+// the newest op's commit, with something behind it that all nodes agree on if
+// it is made by several ops.
+func (r *reference) version(p sennit.Path, newest refOp, want, got sennit.Version) bool {
+	several := 0
+	for _, o := range r.live[p] {
+		if o.op.Kind == newest.op.Kind {
+			several++
+		}
+	}
+	if several == 1 {
+		return got == want
+	}
+	if r.versions == nil {
+		r.versions = map[sennit.Path]sennit.Version{}
+	}
+	if r.versions[p] == "" {
+		r.versions[p] = got
+	}
+	mix, ok := strings.CutPrefix(string(got), string(want)+".")
+	return ok && len(mix) == 16 && got == r.versions[p]
+}
+
 // trie is the digest trie over all that is live.
 func (r *reference) trie(t failer) trieMap {
 	var changes []tree.Change
+	names := map[sennit.Path][]wire.OpRef{}
 	for p, ops := range r.live {
-		c := tree.Change{Path: p}
 		for _, o := range ops {
-			c.Names = append(c.Names, o.at.Name())
+			at := p
+			if tree.SlotOf(o.op.Kind, o.deep).Many() {
+				at = tree.Moment(p, o.at.Clock)
+			}
+			names[at] = append(names[at], o.at.Name())
 		}
-		slices.SortFunc(c.Names, tree.CompareNames)
-		changes = append(changes, c)
+	}
+	for p, names := range names {
+		slices.SortFunc(names, tree.CompareNames)
+		changes = append(changes, tree.Change{Path: p, Names: names})
 	}
 	m := trieMap{}
 	if err := tree.Update(m, changes); err != nil {
@@ -576,7 +617,7 @@ func (r *reference) compare(t failer, name string, m *machine) {
 			t.Fatalf("%s at /%s: %v", name, p, err)
 		case ok:
 			version := sennit.Version(fmt.Sprintf("%s-%d", sennit.Space(want.at.Log), want.at.Seq))
-			if string(got.Value.Data) != value || got.Version != version || got.Author != want.author ||
+			if string(got.Value.Data) != value || !r.version(p, want, version, got.Version) || got.Author != want.author ||
 				got.Path != p || got.Time.UnixMilli() != int64(want.at.Clock>>16) {
 				t.Fatalf("%s at /%s: %q of version %s, want %q of %s", name, p, got.Value.Data, got.Version, value, version)
 			}

@@ -19,6 +19,8 @@ type request struct {
 	class wire.Class
 	ops   []wire.Op     // of this node; in one commit
 	adds  []adding      // those of them whose bodies are made when all before them is known
+	looks bool          // what there is has to be read, for ops of kinds that add to it
+	conds []condition   // what must hold for them to be written
 	auth  []sennit.Hash // what they rely on (data)
 
 	run      *checkedRun
@@ -30,6 +32,12 @@ type request struct {
 	size int
 	done chan result  // has room for one; or
 	then func(result) // is called by the committer and must not block
+}
+
+// condition is a version that a path's value must have; "" if there may be none.
+type condition struct {
+	path    sennit.Path
+	version sennit.Version
 }
 
 // finish tells whoever asked what became of the request.
@@ -121,13 +129,14 @@ func (t *txn) finish(results []result) error {
 }
 
 // sameCommit is how many requests at the head of the queue go into one commit:
-// local writes to one space that rely on the same authority.
+// local writes to one space that rely on the same authority. One with conditions
+// begins a commit, so that all before it is there to be looked at.
 func sameCommit(reqs []*request) int {
 	first, ops, size := reqs[0], 0, 0
 	for i, r := range reqs {
 		ops, size = ops+len(r.ops), size+r.size
 		if len(r.ops) == 0 || i > 0 && (r.space != first.space || r.class != first.class || r.class == wire.Authority ||
-			len(r.evidence) > 0 || ops > sennit.MaxOps || size > sennit.MaxCommit || !slices.Equal(r.auth, first.auth)) {
+			len(r.evidence) > 0 || len(r.conds) > 0 || ops > sennit.MaxOps || size > sennit.MaxCommit || !slices.Equal(r.auth, first.auth)) {
 			return i
 		}
 	}
@@ -175,6 +184,9 @@ func (t *txn) own(reqs []*request, results []result) (*commit.Commit, error) {
 	var ops []wire.Op
 	for i, r := range reqs {
 		err := t.allowed(sp, ls, auth, r)
+		if err == nil && len(r.conds) > 0 {
+			err = t.meets(sp, r.conds)
+		}
 		if err == nil && counts != nil {
 			err = counts.make(r)
 		}
@@ -220,6 +232,34 @@ func (t *txn) allowed(sp *space, ls *logState, auth []sennit.Hash, r *request) e
 		if !ls.valid(sp.rules, &next, &r.ops[i]) {
 			return sennit.Errorf(sennit.Denied, "this node may not do that at %s in space %s", r.ops[i].Path, sp.id)
 		}
+	}
+	return nil
+}
+
+// meets says whether conditions hold.
+func (t *txn) meets(sp *space, conds []condition) error {
+	l := t.through()
+	for _, c := range conds {
+		s, ok, err := l.shows(sp, c.path)
+		if err != nil {
+			return err
+		}
+		now := sennit.Version("")
+		if ok {
+			n, err := l.node(sp, c.path, s)
+			if err != nil {
+				return err
+			}
+			now = n.Version
+		}
+		if now == c.version {
+			continue
+		}
+		what := "it has version " + string(now)
+		if !ok {
+			what = "there is no value"
+		}
+		return sennit.Hint(sennit.Errorf(sennit.Conflict, "/%s is not as it was: %s", c.path, what), "read it again, and decide anew")
 	}
 	return nil
 }

@@ -247,17 +247,21 @@ func (w *walk) meetBucket(it *wire.Item) error {
 	for i, name := range it.Prints {
 		ch := mine[name]
 		delete(mine, name)
-		switch {
-		case ch == nil:
-			nibbles := make([]byte, 0, 10)
-			for j := range 10 {
-				nibbles = append(nibbles, name[j/2]>>(4*(1-j&1))&15)
-			}
-			w.wants = append(w.wants, wire.WantItem{Path: it.Path, Nibbles: string(nibbles), All: true})
-		case print4(ch.Digest) != it.Kids[i] && !w.told[it.Path.Join(sennit.Path(ch.Name))]:
-			if err := w.describe(it.Path.Join(sennit.Path(ch.Name)), "", 0); err != nil {
-				return err
-			}
+		if ch == nil {
+			w.wantChild(it.Path, name)
+			continue
+		}
+		at := it.Path.Join(sennit.Path(ch.Name))
+		if print4(ch.Digest) == it.Kids[i] || w.told[at] {
+			continue
+		}
+		if _, _, leaf := tree.OfMoment(at); leaf && !ch.Dir {
+			w.give(at) // some of what one clock brought: too little to describe
+			w.wantChild(it.Path, name)
+			continue
+		}
+		if err := w.describe(at, "", 0); err != nil {
+			return err
 		}
 	}
 	for _, ch := range mine {
@@ -266,6 +270,15 @@ func (w *walk) meetBucket(it *wire.Item) error {
 		}
 	}
 	return nil
+}
+
+// wantChild asks for all of a child, of which the beginning of its name's hash is known.
+func (w *walk) wantChild(p sennit.Path, name [5]byte) {
+	nibbles := make([]byte, 0, 10)
+	for i := range 10 {
+		nibbles = append(nibbles, name[i/2]>>(4*(1-i&1))&15)
+	}
+	w.wants = append(w.wants, wire.WantItem{Path: p, Nibbles: string(nibbles), All: true})
 }
 
 // give sends the live ops at a path, if the peer may have them.

@@ -225,7 +225,7 @@ func (b *Batch) DropEvidence(space uint32, evidenceKey sennit.Hash) {
 	b.del(append(key(keyProof, space), evidenceKey[:]...))
 }
 
-// SetSlot makes an op live at a path.
+// SetSlot makes an op live at a path. It is not for slots that hold many.
 func (b *Batch) SetSlot(space uint32, p sennit.Path, slot tree.Slot, pos Pos) {
 	b.buf = slotKey(b.buf[:0], space, p, slot, pos)
 	at := len(b.buf)
@@ -243,21 +243,24 @@ func (b *Batch) ClearSlot(space uint32, p sennit.Path, slot tree.Slot, pos Pos) 
 // ClearUnder makes every op under a path not live, without reading them. The
 // ops at the path itself stay.
 func (b *Batch) ClearUnder(space uint32, p sennit.Path) {
-	from := append(pathKey(nil, space, p), lastSlot+1)
-	b.delRange(from, after(pathKey(nil, space, p)))
+	for _, tag := range []byte{keyIndex, keyMany} {
+		prefix := pathKeyIn(nil, tag, space, p)
+		b.delRange(append(prefix[:len(prefix):len(prefix)], lastSlot+1), after(prefix))
+	}
 }
 
-// ClearMany makes every op in slots Add and Other of a path not live, without
-// reading them.
+// ClearMany makes every op of a path not live that is in a slot in which more
+// than one can be, without reading them.
 func (b *Batch) ClearMany(space uint32, p sennit.Path) {
-	from := append(pathKey(nil, space, p), byte(tree.Add)+1)
-	to := append(pathKey(nil, space, p), lastSlot+1)
-	b.delRange(from, to)
+	for _, tag := range []byte{keyIndex, keyMany} {
+		prefix := pathKeyIn(nil, tag, space, p)
+		b.delRange(append(prefix[:len(prefix):len(prefix)], byte(tree.Add)+1), append(prefix[:len(prefix):len(prefix)], lastSlot+1))
+	}
 }
 
 // ClearIndex drops a space's whole index, what waits, and its tries.
 func (b *Batch) ClearIndex(space uint32) {
-	for _, tag := range []byte{keyIndex, keyWaiting, keyTrie, keyTrieAt} {
+	for _, tag := range []byte{keyIndex, keyMany, keyWaiting, keyTrie, keyTrieAt} {
 		b.delRange(key(tag, space), after(key(tag, space)))
 	}
 }

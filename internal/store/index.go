@@ -39,17 +39,27 @@ func (p Pos) append(dst []byte) []byte {
 }
 
 func decodePos(b []byte) (p Pos, ok bool) {
+	p, n := readPos(b)
+	return p, n > 0 && n == len(b)
+}
+
+// readPos reads a position at the beginning of b, and tells how long it is; 0
+// if there is none.
+func readPos(b []byte) (p Pos, size int) {
 	if len(b) < 14 {
-		return p, false
+		return p, 0
 	}
 	p.Clock, p.Log = binary.BigEndian.Uint64(b), binary.BigEndian.Uint32(b[8:])
 	seq, n := binary.Uvarint(b[12:])
 	if n <= 0 {
-		return p, false
+		return p, 0
 	}
 	index, m := binary.Uvarint(b[12+n:])
 	p.Seq, p.Index = seq, uint32(index)
-	return p, m > 0 && 12+n+m == len(b) && index < sennit.MaxOps
+	if m <= 0 || index >= sennit.MaxOps {
+		return p, 0
+	}
+	return p, 12 + n + m
 }
 
 // since takes what the key of an op in a slot holds beyond the slot. It reports
@@ -65,20 +75,16 @@ func (p *Pos) since(slot tree.Slot, rest []byte) bool {
 	return true
 }
 
-// slotKey is the key of a slot's op.
+// slotKey is the key of a slot's op. Slots that hold many have keys of their own.
 func slotKey(dst []byte, space uint32, p sennit.Path, slot tree.Slot, pos Pos) []byte {
 	dst = append(pathKey(dst, space, p), byte(slot)+1)
-	switch slot {
-	case tree.Add:
+	if slot == tree.Add {
 		dst = binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint32(dst, pos.Log), pos.Since)
-	case tree.Other:
-		dst = binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint64(dst, pos.Clock), pos.Log)
-		dst = binary.BigEndian.AppendUint16(binary.BigEndian.AppendUint64(dst, pos.Seq), uint16(pos.Index))
 	}
 	return dst
 }
 
-// At reads one slot of a path. It is not for tree.Add and tree.Other.
+// At reads one slot of a path. It is not for tree.Add and slots that hold many.
 func (v reads) At(space uint32, p sennit.Path, slot tree.Slot) (pos Pos, ok bool, err error) {
 	return v.at(slotKey(make([]byte, 0, 128), space, p, slot, Pos{}))
 }
@@ -108,18 +114,8 @@ func (v reads) at(k []byte) (pos Pos, ok bool, err error) {
 	return pos, ok, err
 }
 
-// Has reports whether an op is live at a path.
-func (v reads) Has(space uint32, p sennit.Path, slot tree.Slot, pos Pos) (bool, error) {
-	b, err := v.get(slotKey(make([]byte, 0, 128), space, p, slot, pos))
-	if b == nil || err != nil {
-		return false, err
-	}
-	have, ok := decodePos(b)
-	have.Since = pos.Since // as the key says
-	return ok && have == pos, nil
-}
-
-// Here calls f for the live ops of one path, in order of slot.
+// Here calls f for the live ops of one path, in order of slot. Of slots that
+// hold many it gives the newest op of a stream, and nothing else: see [reads.Many].
 func (v reads) Here(space uint32, p sennit.Path, f func(tree.Slot, Pos) error) error {
 	from := pathKey(nil, space, p)
 	to := append(append([]byte(nil), from...), lastSlot+1)
@@ -127,7 +123,8 @@ func (v reads) Here(space uint32, p sennit.Path, f func(tree.Slot, Pos) error) e
 }
 
 // Under calls f for the live ops at p and everywhere under it, in order of
-// path (depth first, by component), then slot.
+// path (depth first, by component), then slot; of slots that hold many only
+// what Here does.
 func (v reads) Under(space uint32, p sennit.Path, f func(sennit.Path, tree.Slot, Pos) error) error {
 	from := pathKey(nil, space, p)
 	return v.slots(from, after(from), f)
@@ -142,23 +139,35 @@ func (v reads) UnderAfter(space uint32, p, last sennit.Path, f func(sennit.Path,
 func (v reads) slots(from, to []byte, f func(sennit.Path, tree.Slot, Pos) error) error {
 	return v.scanRange(from, to, func(k, val []byte) error {
 		p, slot, ok := splitPathKey(k)
-		pos, ok2 := decodePos(val)
-		if !ok || !ok2 || len(slot) == 0 {
+		if !ok || len(slot) == 0 {
 			return damaged(k)
 		}
-		which, ok := slotOf(slot[0])
-		if !ok || !pos.since(which, slot[1:]) {
+		which, pos, ok := decodeEntry(slot, val)
+		if !ok {
 			return damaged(k)
 		}
 		return f(p, which, pos)
 	})
 }
 
+// decodeEntry reads an entry of the index. key is what follows the path.
+func decodeEntry(key, val []byte) (slot tree.Slot, pos Pos, ok bool) {
+	if slot, ok = slotOf(key[0]); !ok {
+		return slot, pos, false
+	}
+	if slot == tree.Append {
+		s, ok := decodeStream(val)
+		return slot, s.Newest, ok && len(key) == 1
+	}
+	pos, ok = decodePos(val)
+	return slot, pos, ok && pos.since(slot, key[1:])
+}
+
 // stepsBeforeSeek is how many keys are stepped over before one is looked for.
 const stepsBeforeSeek = 4
 
-// Each calls f for the live ops at each of some paths, which must be in order
-// of their keys: see [SortPaths].
+// Each calls f for the live ops at each of some paths of the trie of digests,
+// which must be in order of their keys: see [SortPaths].
 func (v reads) Each(space uint32, paths []sennit.Path, f func(int, tree.Slot, Pos) error) error {
 	it, err := v.r.NewIter(&pebble.IterOptions{LowerBound: key(keyIndex, space), UpperBound: after(key(keyIndex, space))})
 	if err != nil {
@@ -168,6 +177,12 @@ func (v reads) Each(space uint32, paths []sennit.Path, f func(int, tree.Slot, Po
 	var from []byte
 	valid := it.First()
 	for i, p := range paths {
+		if at, clock, ok := tree.OfMoment(p); ok {
+			if err := v.moment(space, at, clock, func(s tree.Slot, pos Pos) error { return f(i, s, pos) }); err != nil {
+				return err
+			}
+			continue
+		}
 		from = pathKey(from[:0], space, p)
 		// What is wanted next is mostly near: stepping there costs a tenth of
 		// looking for it.
@@ -179,17 +194,19 @@ func (v reads) Each(space uint32, paths []sennit.Path, f func(int, tree.Slot, Po
 			valid = it.Next()
 		}
 		for ; valid && bytes.HasPrefix(it.Key(), from); valid = it.Next() {
-			slot, ok := slotOf(it.Key()[len(from)])
-			if !ok {
+			if _, ok := slotOf(it.Key()[len(from)]); !ok {
 				break // a component: the path's own slots are over
 			}
 			val, err := it.ValueAndErr()
 			if err != nil {
 				return readError(err)
 			}
-			pos, ok := decodePos(val)
-			if !ok || !pos.since(slot, it.Key()[len(from)+1:]) {
+			slot, pos, ok := decodeEntry(it.Key()[len(from):], val)
+			if !ok {
 				return damaged(it.Key())
+			}
+			if slot.Many() {
+				continue // its ops have paths of their own
 			}
 			if err := f(i, slot, pos); err != nil {
 				return err
@@ -224,7 +241,9 @@ func ComparePaths(a, b sennit.Path) int {
 }
 
 // holdsValue reports whether an op in a slot gives its path a value.
-func holdsValue(slot byte) bool { return slot == byte(tree.Put)+1 || slot == byte(tree.Add)+1 }
+func holdsValue(slot byte) bool {
+	return slot == byte(tree.Put)+1 || slot == byte(tree.Add)+1 || slot == byte(tree.Append)+1
+}
 
 // Children lists the children of p whose names sort after a name: for each,
 // whether it holds a value, and whether there is a value beneath it. What holds

@@ -24,7 +24,9 @@ import (
 //	a <space> <arrival u64>           what arrived when: log u32, seq u64, and if there is more to say flags u8, mask
 //	w <space> <log> <seq u64>         commit that waits, not applied or not wholly: bytes u32, u8 1 if some of it was
 //	e <space> <key 32>                evidence
-//	p <space> <path> <slot>           index: live ops by path
+//	p <space> <path> <slot>           index: live ops by path, and of a stream what it comes to
+//	q <space> <path> <slot> <clock u64> <log> <seq u64> <index u16>
+//	                                  index: live ops of slots that hold many, oldest first: bytes that they add to a stream
 //	t <space> <folds u32> ...         trie of digests (package tree)
 //	d <space> <folds u32>             arrival u64 up to which the trie is up to date
 //
@@ -42,6 +44,7 @@ const (
 	keyWaiting = 'w'
 	keyProof   = 'e'
 	keyIndex   = 'p'
+	keyMany    = 'q'
 	keyTrie    = 't'
 	keyTrieAt  = 'd'
 )
@@ -77,7 +80,12 @@ func waitingKey(space, log uint32, seq uint64) []byte {
 // starts. So a path's own slots sort before its children, a subtree is one
 // range, and 0x01 in place of a component's 0x00 is just after its subtree.
 func pathKey(dst []byte, space uint32, p sennit.Path) []byte {
-	dst = binary.BigEndian.AppendUint32(append(dst, keyIndex), space)
+	return pathKeyIn(dst, keyIndex, space, p)
+}
+
+// pathKeyIn is pathKey for one of the parts of the index.
+func pathKeyIn(dst []byte, tag byte, space uint32, p sennit.Path) []byte {
+	dst = binary.BigEndian.AppendUint32(append(dst, tag), space)
 	if p == "" {
 		return dst
 	}

@@ -164,7 +164,7 @@ func TestTheIndexIsAsAMap(t *testing.T) {
 		type at struct {
 			path sennit.Path
 			slot tree.Slot
-			pos  store.Pos // for tree.Add what tells totals apart, for tree.Other all
+			pos  store.Pos // for tree.Add what tells totals apart, for slots that hold many all
 		}
 		want := map[at]store.Pos{}
 		var space uint32
@@ -177,7 +177,7 @@ func TestTheIndexIsAsAMap(t *testing.T) {
 			b.Space(sennit.Space{8})
 			for range rapid.IntRange(1, 8).Draw(rt, "changes") {
 				p := path.Draw(rt, "path")
-				k := at{path: p, slot: rapid.SampledFrom([]tree.Slot{tree.Put, tree.Del, tree.Deep, tree.Add, tree.Other}).Draw(rt, "slot")}
+				k := at{path: p, slot: rapid.SampledFrom([]tree.Slot{tree.Put, tree.Del, tree.Deep, tree.Add, tree.Append, tree.Other}).Draw(rt, "slot")}
 				pos := store.Pos{Clock: rapid.Uint64().Draw(rt, "clock"), Log: rapid.Uint32Range(0, 3).Draw(rt, "log"), Seq: rapid.Uint64Range(1, 300).Draw(rt, "seq"), Index: rapid.Uint32Range(0, sennit.MaxOps-1).Draw(rt, "index")}
 				if k.slot == tree.Add {
 					pos.Since = rapid.Uint64Range(0, 2).Draw(rt, "since")
@@ -199,10 +199,18 @@ func TestTheIndexIsAsAMap(t *testing.T) {
 						}
 					}
 				case 2, 3:
-					b.ClearSlot(space, p, k.slot, pos)
+					if k.slot.Many() {
+						b.DropMany(space, p, k.slot, pos)
+					} else {
+						b.ClearSlot(space, p, k.slot, pos)
+					}
 					delete(want, k)
 				default:
-					b.SetSlot(space, p, k.slot, pos)
+					if k.slot.Many() {
+						b.SetMany(space, p, k.slot, pos, pos.Seq)
+					} else {
+						b.SetSlot(space, p, k.slot, pos)
+					}
 					want[k] = pos
 				}
 			}
@@ -225,7 +233,7 @@ func TestTheIndexIsAsAMap(t *testing.T) {
 			}
 		}
 		last := sennit.Path("")
-		if err := v.Under(space, under, func(p sennit.Path, slot tree.Slot, pos store.Pos) error {
+		visit := func(p sennit.Path, slot tree.Slot, pos store.Pos) error {
 			k := at{p, slot, apart(slot, pos)}
 			if have, ok := want[k]; !ok || have != pos || !p.Under(under) {
 				rt.Fatalf("%q %v %v: want %v", p, slot, pos, have)
@@ -236,7 +244,17 @@ func TestTheIndexIsAsAMap(t *testing.T) {
 			last = p
 			n--
 			return nil
-		}); err != nil || n != 0 {
+		}
+		err = v.Under(space, under, visit)
+		if last = ""; err == nil {
+			err = v.ManyUnder(space, under, func(p sennit.Path, slot tree.Slot, pos store.Pos, bytes uint64) error {
+				if bytes != pos.Seq {
+					rt.Fatalf("%q %v %v has %d bytes", p, slot, pos, bytes)
+				}
+				return visit(p, slot, pos)
+			})
+		}
+		if err != nil || n != 0 {
 			rt.Fatalf("%d are missing, %v", n, err)
 		}
 		for k, pos := range want {
@@ -251,11 +269,19 @@ func TestTheIndexIsAsAMap(t *testing.T) {
 		for range 3 {
 			paths = append(paths, path.Draw(rt, "other"))
 		}
+		for k := range want {
+			if k.slot.Many() {
+				paths = append(paths, tree.Moment(k.path, k.pos.Clock))
+			}
+		}
 		store.SortPaths(paths)
 		paths = slices.Compact(paths)
 		n = len(want)
 		if err := v.Each(space, paths, func(i int, slot tree.Slot, pos store.Pos) error {
 			k := at{paths[i], slot, apart(slot, pos)}
+			if slot.Many() {
+				k.path, _, _ = tree.OfMoment(k.path)
+			}
 			if have, ok := want[k]; !ok || have != pos {
 				rt.Fatalf("each: %q %v %v: want %v", paths[i], slot, pos, have)
 			}
@@ -272,7 +298,7 @@ func apart(slot tree.Slot, pos store.Pos) store.Pos {
 	switch slot {
 	case tree.Add:
 		return store.Pos{Log: pos.Log, Since: pos.Since}
-	case tree.Other:
+	case tree.Append, tree.Other:
 		return pos
 	}
 	return store.Pos{}

@@ -294,6 +294,9 @@ type Arrival struct {
 	// Late says that a deletion among them left newer values alive: it was not
 	// of everything under its path.
 	Late bool
+	// Between says that a chunk among them came to lie before others of its
+	// stream.
+	Between bool
 }
 
 // Changed reports whether the op with an index changed a value.
@@ -310,6 +313,9 @@ func (a *Arrival) append(dst []byte) []byte {
 	if a.Late {
 		flags |= 2
 	}
+	if a.Between {
+		flags |= 4
+	}
 	if flags != 0 {
 		dst = append(append(dst, flags), a.Mask...)
 	}
@@ -325,10 +331,11 @@ func decodeArrival(k, b []byte) (a Arrival, ok bool) {
 		return a, true
 	}
 	flags := b[12]
-	if a.Late = flags&2 != 0; flags&1 != 0 {
+	a.Late, a.Between = flags&2 != 0, flags&4 != 0
+	if flags&1 != 0 {
 		a.Mask = bytes.Clone(b[13:])
 	}
-	return a, flags != 0 && flags < 4 && (flags&1 != 0) == (len(b) > 13)
+	return a, flags != 0 && flags < 8 && (flags&1 != 0) == (len(b) > 13)
 }
 
 // Arrivals calls f for what arrived in a space after n, in order.

@@ -4,15 +4,16 @@ import "github.com/sennit/sennit"
 
 // Slot says what an op competes for at its path. At most one op is live in
 // each of Put, Del and Deep; one of each log and Since in Add; any number of
-// ops in Other.
+// ops in Append and Other.
 //
 // An op makes an older op dead ("covers" it) as follows.
 //
 //	newer op   covers older ops at the same path    beneath it
 //	Put        Put                                  -
-//	Del        Put, Del, Add, Other                 -
-//	Deep       Put, Del, Deep, Add, Other           all
+//	Del        Put, Del, Add, Append, Other         -
+//	Deep       Put, Del, Deep, Add, Append, Other   all
 //	Add        Add of the same log and Since        -
+//	Append     -                                    -
 //	Other      -                                    -
 //
 // A Del or Deep also covers newer Adds: those whose Since is older than its
@@ -30,12 +31,16 @@ type Slot uint8
 
 // The slots.
 const (
-	Put   Slot = iota // sets the register
-	Del               // deletes what is at the path
-	Deep              // deletes what is at the path and beneath it
-	Add               // a log's running total at a counter
-	Other             // append, text, snap, and kinds yet to come
+	Put    Slot = iota // sets the register
+	Del                // deletes what is at the path
+	Deep               // deletes what is at the path and beneath it
+	Add                // a log's running total at a counter
+	Append             // bytes of a stream
+	Other              // text, snap, and kinds yet to come
 )
+
+// Many reports whether any number of ops can be live in a slot of one path.
+func (s Slot) Many() bool { return s >= Append }
 
 // SlotOf tells the slot of an op; deep is what the body of a del says.
 func SlotOf(k sennit.Kind, deep bool) Slot {
@@ -48,6 +53,8 @@ func SlotOf(k sennit.Kind, deep bool) Slot {
 		return Del
 	case k == sennit.KindAdd:
 		return Add
+	case k == sennit.KindAppend:
+		return Append
 	}
 	return Other
 }
@@ -58,6 +65,9 @@ type Set uint8
 // Has reports whether s is in the set.
 func (t Set) Has(s Slot) bool { return t&(1<<s) != 0 }
 
+// many is the set of slots in which more than one op can be live.
+const many = 1<<Add | 1<<Append | 1<<Other
+
 // covers is the set of slots whose older ops at the same path an op of slot s
 // makes dead.
 func (s Slot) covers() Set {
@@ -65,9 +75,9 @@ func (s Slot) covers() Set {
 	case Put:
 		return 1 << Put
 	case Del:
-		return 1<<Put | 1<<Del | 1<<Add | 1<<Other
+		return 1<<Put | 1<<Del | many
 	case Deep:
-		return 1<<Put | 1<<Del | 1<<Deep | 1<<Add | 1<<Other
+		return 1<<Put | 1<<Del | 1<<Deep | many
 	}
 	return 0
 }
@@ -92,14 +102,14 @@ type Effect struct {
 	Fate Fate
 
 	// Clears has the slots at the path whose op dies, the op's own slot
-	// included if an older op held it. If it has Add and Other, the Other ops
-	// at the path that are before this op die, and the Adds that it [Resets];
-	// the rest stay.
+	// included if an older op held it. If it has Add, Append and Other, the
+	// Append and Other ops at the path that are before this op die, and the
+	// Adds that it [Resets]; the rest stay.
 	Clears Set
 
 	// Beneath says that everything under the path that is before this op
 	// dies. [Sweep] decides it for each path's slots; [Resets] for Adds, and
-	// [Stamp.Before] for Other ops.
+	// [Stamp.Before] for Append and Other ops.
 	Beneath bool
 }
 
@@ -112,15 +122,16 @@ type Effect struct {
 // left zero.
 //
 //	Put    slots Put, Del, Deep; cover
-//	Del    slots Put, Del, Deep; cover; the Adds and Other ops at the path if it is Live
-//	Deep   slots Put, Del, Deep; cover; if it is Live the Adds and Other ops at the path, and everything beneath
+//	Del    slots Put, Del, Deep; cover; if it is Live what is in the other slots at the path
+//	Deep   slots Put, Del, Deep; cover; if it is Live what is in the other slots at the path, and everything beneath
+//	Append slots Del, Deep; cover
 //	Other  slots Del, Deep; cover
 //
 // Nothing has to be read for an op that is newer than every op in the space,
 // as is a local write's: see [Newest].
 //
-// Other ops have no slot that could tell whether one is known; they are kept
-// by name, so that adding one again changes nothing.
+// Append and Other ops have no slot that could tell whether one is known; they
+// are kept by name, so that adding one again changes nothing.
 //
 // It does no harm if now holds ops that are dead already (a store may sweep
 // lazily): whatever they cover, some live op covers too. When an op is taken
@@ -132,7 +143,7 @@ func Decide(s Slot, at Stamp, now *Slots, cover Stamp) Effect {
 		return Effect{}
 	}
 	mine := s.covers()
-	e := Effect{Fate: Live, Beneath: s == Deep, Clears: mine & (1<<Add | 1<<Other)}
+	e := Effect{Fate: Live, Beneath: s == Deep, Clears: mine & many}
 	for w := Put; w <= Deep; w++ {
 		if now[w].IsZero() {
 			continue

@@ -169,7 +169,7 @@ func (r *replica) apply(o op) {
 	}
 	r.dirty[o.path] = true
 	r.drop(o.path, e.Clears, o.at)
-	if slot == tree.Other {
+	if slot.Many() {
 		r.others[o.path][o.at] = true
 	} else {
 		now[slot] = o.at

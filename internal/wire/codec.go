@@ -19,6 +19,7 @@ package wire
 import (
 	"crypto/sha256"
 	"encoding/binary"
+	"strings"
 
 	"github.com/sennit/sennit"
 )
@@ -170,6 +171,19 @@ func (r *reader) path() sennit.Path {
 		return ""
 	}
 	return p
+}
+
+// triePath reads a path of the trie of digests: that of a value, or the
+// directory beneath it, called 0x01, in which ops of slots that hold many are.
+func (r *reader) triePath() sennit.Path {
+	b := r.bytes(sennit.MaxPath)
+	plain := strings.TrimSuffix(strings.TrimSuffix(string(b), "\x01"), "/")
+	p, err := sennit.ParsePath(plain)
+	if err != nil || len(p) != len(plain) || p == "" && len(b) > 1 || p != "" && len(b) != len(p) && len(b) != len(p)+2 {
+		r.fail("path")
+		return ""
+	}
+	return sennit.Path(b)
 }
 
 func (r *reader) ref() OpRef {

@@ -10,7 +10,7 @@ import (
 // Compare says what its sender holds in some nodes of a space's trie.
 //
 //	tag | authority 8 bytes | at uvarint | differs flag | items list
-//	item: path | nibbles bytes | kind u8 | by kind
+//	item: path of the trie | nibbles bytes | kind u8 | by kind
 //	  children 1, grandchildren 2: bitmap 2 or 32 bytes | own 5 bytes (if nibbles is empty) | a print of 4 bytes for each bit
 //	  list 3: prints list of 5 bytes, ascending
 //	  bucket 4: own 5 bytes (if nibbles is empty) | names list of 5 bytes, ascending | a print of 4 bytes for each name
@@ -119,7 +119,7 @@ func (r *reader) compare() *Compare {
 	prints := 0
 	c.Items = make([]Item, 0, r.count(MaxItems, 4))
 	for range cap(c.Items) {
-		it := Item{Path: r.path(), Nibbles: r.nibbles(), Kind: r.u8()}
+		it := Item{Path: r.triePath(), Nibbles: r.nibbles(), Kind: r.u8()}
 		switch it.Kind {
 		case ItemList:
 			it.Prints = r.prints()
@@ -192,7 +192,7 @@ func (r *reader) prints() [][5]byte {
 // Want asks for ops: in each node all, or those of the paths whose
 // fingerprints are listed.
 //
-//	tag | items list of (path | nibbles bytes | all flag | prints list of 5 bytes, ascending)
+//	tag | items list of (path of the trie | nibbles bytes | all flag | prints list of 5 bytes, ascending)
 type Want struct {
 	Tag   Tag
 	Items []WantItem
@@ -221,7 +221,7 @@ func (r *reader) want() *Want {
 	w := &Want{Tag: r.tag8()}
 	w.Items = make([]WantItem, 0, r.count(MaxItems, 4))
 	for range cap(w.Items) {
-		it := WantItem{Path: r.path(), Nibbles: r.nibbles(), All: r.flag(), Prints: r.prints()}
+		it := WantItem{Path: r.triePath(), Nibbles: r.nibbles(), All: r.flag(), Prints: r.prints()}
 		if it.All != (len(it.Prints) == 0) {
 			r.fail("want")
 		}

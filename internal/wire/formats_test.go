@@ -41,6 +41,7 @@ func formats() []format {
 		of("put", put, appended[wire.Put], wire.DecodePut),
 		of("del", del, appended[wire.Del], wire.DecodeDel),
 		of("add", add, appended[wire.Add], wire.DecodeAdd),
+		of("append", chunk, appended[wire.Append], wire.DecodeAppend),
 		of("text", text, appended[wire.Text], wire.DecodeText),
 		of("snap", snap, appended[wire.Snap], wire.DecodeSnap),
 		of("grant", grant, appended[wire.Grant], wire.DecodeGrant),

@@ -8,6 +8,7 @@ func FuzzOp(f *testing.F)          { fuzz(f, "op") }
 func FuzzPut(f *testing.F)         { fuzz(f, "put") }
 func FuzzDel(f *testing.F)         { fuzz(f, "del") }
 func FuzzAdd(f *testing.F)         { fuzz(f, "add") }
+func FuzzAppend(f *testing.F)      { fuzz(f, "append") }
 func FuzzText(f *testing.F)        { fuzz(f, "text") }
 func FuzzSnap(f *testing.F)        { fuzz(f, "snap") }
 func FuzzGrant(f *testing.F)       { fuzz(f, "grant") }

@@ -141,6 +141,10 @@ func add(t *rapid.T) wire.Add {
 	return wire.Add{Since: number(t, 0, 1<<64-1), Total: int64(number(t, 0, 1<<64-1))}
 }
 
+func chunk(t *rapid.T) wire.Append {
+	return wire.Append{Type: ascii(t, sennit.MaxType), Data: octets(t, 1, sennit.MaxInline)}
+}
+
 func text(t *rapid.T) wire.Text {
 	return wire.Text{
 		Agent: octets(t, 0, 64), Prev: optRef(t), First: number(t, 0, 1<<53),
@@ -266,7 +270,7 @@ func body(t *rapid.T, k sennit.Kind) []byte {
 	case sennit.KindAdd:
 		return add(t).Append(nil)
 	case sennit.KindAppend:
-		return octets(t, 1, sennit.MaxInline)
+		return chunk(t).Append(nil)
 	case sennit.KindText:
 		return text(t).Append(nil)
 	case sennit.KindSnap:

@@ -102,6 +102,8 @@ func (w *world) bodies() []example {
 		{"add", "first", wire.Add{Total: 300}, nil},
 		{"add", "negative", wire.Add{Since: 1782907200000 << 16, Total: -3}, nil},
 		{"add", "least", wire.Add{Total: -1 << 63}, nil},
+		{"append", "first", wire.Append{Type: "text/plain", Data: []byte("one line\n")}, nil},
+		{"append", "more", wire.Append{Data: []byte("one more line\n")}, nil},
 		{"text", "typing", wire.Text{Agent: []byte("ana-1"), Runs: []wire.TextRun{{Inserted: []byte("Grüße, 世界 🌍")}}}, nil},
 		{"text", "editing", wire.Text{
 			Agent: []byte("ana-1"), Prev: &wire.OpRef{Commit: commit, Index: 1}, First: 11,
@@ -139,10 +141,10 @@ func (w *world) revocation() wire.Revoke {
 func (w *world) ops() (es []example) {
 	for i, b := range w.bodies() {
 		kind := map[string]sennit.Kind{
-			"put": sennit.KindPut, "del": sennit.KindDel, "add": sennit.KindAdd, "text": sennit.KindText, "snap": sennit.KindSnap,
+			"put": sennit.KindPut, "del": sennit.KindDel, "add": sennit.KindAdd, "append": sennit.KindAppend, "text": sennit.KindText, "snap": sennit.KindSnap,
 			"key": sennit.KindKey, "grant": sennit.KindGrant, "revoke": sennit.KindRevoke, "member": sennit.KindMember,
 		}[b.kind]
-		path := map[string]string{"put": "notes/today", "del": "notes/today", "add": "polls/1/votes", "text": "doc", "snap": "doc"}[b.kind]
+		path := map[string]string{"put": "notes/today", "del": "notes/today", "add": "polls/1/votes", "append": "journal", "text": "doc", "snap": "doc"}[b.kind]
 		op := dataOp(kind, path, b.value.(appender).Append(nil), uint64(i))
 		if b.name == "editing" { // it merges an op of another commit and one of its own
 			op.Parents = []wire.OpRef{{Commit: w.data[1].id(), Index: 1}, {Index: 3}}
@@ -150,7 +152,6 @@ func (w *world) ops() (es []example) {
 		es = append(es, example{"op", b.kind + "-" + b.name, op, nil})
 	}
 	return append(es,
-		example{"op", "append", dataOp(sennit.KindAppend, "journal", []byte("one more line\n"), 90), nil},
 		example{"op", "at-the-root", textPut("", "the root's own value", 91), nil},
 		example{"op", "unknown-data", wire.Op{
 			Kind: 100, Path: "x/ü", Parents: []wire.OpRef{{Commit: w.data[0].id(), Index: 0}}, Body: []byte("of a later version"), Salt: salt(92),

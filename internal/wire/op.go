@@ -89,9 +89,7 @@ func (o *Op) check() (err error) {
 	case sennit.KindAdd:
 		_, err = DecodeAdd(o.Body)
 	case sennit.KindAppend:
-		if len(o.Body) == 0 || len(o.Body) > sennit.MaxInline {
-			err = malformed("append: 1 byte to 64 KiB")
-		}
+		_, err = DecodeAppend(o.Body)
 	case sennit.KindText:
 		_, err = DecodeText(o.Body)
 	case sennit.KindSnap:
@@ -198,6 +196,27 @@ func DecodeAdd(b []byte) (Add, error) {
 	z := r.uvarint(1<<64 - 1)
 	a.Total = int64(z>>1) ^ -int64(z&1)
 	return a, r.end("add")
+}
+
+// Append is the body of an append: a chunk of a stream.
+//
+//	type text | the chunk's bytes to the end, 1 byte to 64 KiB
+type Append struct {
+	Type string // media type of the stream; "" in all but its first chunk, mostly
+	Data []byte
+}
+
+// Append encodes the body.
+func (a Append) Append(dst []byte) []byte { return append(appendBytes(dst, a.Type), a.Data...) }
+
+// DecodeAppend decodes the body of an append, which it aliases.
+func DecodeAppend(b []byte) (Append, error) {
+	r := reader{b: b}
+	a := Append{Type: string(r.text(sennit.MaxType)), Data: r.rest()}
+	if len(a.Data) == 0 || len(a.Data) > sennit.MaxInline {
+		r.fail("append: 1 byte to 64 KiB")
+	}
+	return a, r.end("append")
 }
 
 // Text is the body of a text op: runs of edits that one agent made.

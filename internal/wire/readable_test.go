@@ -128,6 +128,8 @@ func decodedBody(op *wire.Op) (body any) {
 		body, err = wire.DecodeDel(op.Body)
 	case sennit.KindAdd:
 		body, err = wire.DecodeAdd(op.Body)
+	case sennit.KindAppend:
+		body, err = wire.DecodeAppend(op.Body)
 	case sennit.KindText:
 		body, err = wire.DecodeText(op.Body)
 	case sennit.KindSnap:

@@ -92,7 +92,7 @@ func rawOp(kind int, path string, parents, body []byte) []byte {
 var none = []byte{0} // the empty list
 
 func opRefusals() []refusal {
-	body := map[int][]byte{1: raw(0, 0, "v"), 2: {0}, 3: {0, 0, 0, 0, 0, 0, 0, 0, 2}, 4: []byte("x"), 5: raw(0, 0, 0, 1, 0, 1, 0), 6: raw(0, 1, h32(1), 0, 0, 0)}
+	body := map[int][]byte{1: raw(0, 0, "v"), 2: {0}, 3: {0, 0, 0, 0, 0, 0, 0, 0, 2}, 4: raw(0, "x"), 5: raw(0, 0, 0, 1, 0, 1, 0), 6: raw(0, 1, h32(1), 0, 0, 0)}
 	good := rawOp(1, "a", none, body[1])
 	big := func(n int) []byte { return rawOp(1, "a", none, raw(0, 0, rep("x", n))) }
 	unknown := func(n int) []byte { return rawOp(200, "a", none, rep("x", n)) }
@@ -120,10 +120,10 @@ func opRefusals() []refusal {
 		{"member op with parents", "op", rawOp(35, "", none, raw(1, "g", h32(1))), rawOp(35, "", parents(1), raw(1, "g", h32(1))), sennit.BadInput, "parents"},
 		{"value over 64 KiB", "op", big(sennit.MaxInline), big(sennit.MaxInline + 1), sennit.BadInput, "more than 64 KiB inline"},
 		{"op over its limit", "op", unknown(sennit.MaxOp - 15), unknown(sennit.MaxOp - 14), sennit.TooLarge, "67585 bytes; at most 67584"},
-		{"empty append", "op", rawOp(4, "a", none, body[4]), rawOp(4, "a", none, nil), sennit.BadInput, "1 byte to 64 KiB"},
+		{"empty append", "op", rawOp(4, "a", none, body[4]), rawOp(4, "a", none, raw(0)), sennit.BadInput, "1 byte to 64 KiB"},
 		{
-			"append over 64 KiB", "op", rawOp(4, "a", none, rep("x", sennit.MaxInline)),
-			rawOp(4, "a", none, rep("x", sennit.MaxInline+1)), sennit.BadInput, "1 byte to 64 KiB",
+			"append over 64 KiB", "op", rawOp(4, "a", none, raw(0, rep("x", sennit.MaxInline))),
+			rawOp(4, "a", none, raw(0, rep("x", sennit.MaxInline+1))), sennit.BadInput, "1 byte to 64 KiB",
 		},
 	}
 	for kind, name := range map[int]string{1: "put", 2: "del", 3: "add", 4: "append", 6: "snap"} {
@@ -141,7 +141,7 @@ func opRefusals() []refusal {
 	}
 	// The body of every kind that is known is checked with its op.
 	for kind, bad := range map[int][]byte{
-		1: raw(2, 0), 2: {2}, 3: {0, 0x82, 0}, 5: {0, 0, 0, 0}, 6: raw(0, 0, 0, 0),
+		1: raw(2, 0), 2: {2}, 3: {0, 0x82, 0}, 4: raw(3, "x"), 5: {0, 0, 0, 0}, 6: raw(0, 0, 0, 0),
 		32: raw("X", 1), 33: {}, 34: raw(1, 0, 1), 35: raw(1, "*", h32(1)),
 	} {
 		path := "a"
@@ -214,6 +214,12 @@ func bodyRefusals() []refusal {
 		{"total of 65 bits", "add", raw("since at", rep(0xff, 9), 1), raw("since at", rep(0xff, 9), 2), b, "integer"},
 		{"no total", "add", add, raw("since at"), b, "integer"},
 		{"more", "add", add, raw(add, 0), b, "left over"},
+
+		{"nothing", "append", raw(0, "x"), nil, b, "integer"},
+		{"only a type", "append", raw(1, "tx"), raw(1, "t"), b, "1 byte to 64 KiB"},
+		{"type of 128 bytes", "append", raw(127, rep("t", 127), "x"), raw(uint64(128), rep("t", 128), "x"), b, "over its limit"},
+		{"type that is not text", "append", raw(1, "tx"), raw(1, "\x00x"), b, "text"},
+		{"over 64 KiB", "append", raw(0, rep("x", sennit.MaxInline)), raw(0, rep("x", sennit.MaxInline+1)), b, "1 byte to 64 KiB"},
 
 		{"no runs", "text", text, raw(2, "ag", 0, 0, 0), b, "no runs"},
 		{"run that does nothing", "text", text, raw(2, "ag", 0, 0, 1, 7, 0, 0), b, "text run"},

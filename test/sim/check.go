@@ -274,6 +274,11 @@ func (w *world) right(x replica, m *model) {
 		}
 		s.mu.Lock()
 		seen := maps.Clone(s.values)
+		for q, late := range s.mixed {
+			if late && want[q] != "" { // all of it was told, in some order
+				seen[q], want[q] = unordered(seen[q]), unordered(want[q])
+			}
+		}
 		w.once(x, s, m)
 		s.mu.Unlock()
 		maps.DeleteFunc(seen, func(q sennit.Path, _ string) bool { return !q.Under(p) })
@@ -284,8 +289,8 @@ func (w *world) right(x replica, m *model) {
 // once looks whether a tail told any value more often than it was put; s.mu is held.
 func (w *world) once(x replica, s *state, m *model) {
 	for t, times := range s.told {
-		if counts(t.path) {
-			continue // a sum is told as it is now, whichever step is told of
+		if counts(t.path) || streams(t.path) {
+			continue // a sum is told as it is now, whichever step is told of; of a stream, what it grew by
 		}
 		puts := map[opID]bool{} // of a forked log, several commits stand at one place
 		for _, o := range m.at[t.at] {

@@ -141,6 +141,9 @@ func (m *model) run(run *wire.Run, l wire.Log, peaks *commit.Peaks) error {
 			case sennit.KindDel:
 				d, derr := wire.DecodeDel(o.Body)
 				x.deep, err = d.Deep, cmp.Or(err, derr)
+			case sennit.KindAppend:
+				c, cerr := wire.DecodeAppend(o.Body)
+				x.value, err = string(c.Data), cmp.Or(err, cerr)
 			case sennit.KindAdd:
 				var aerr error
 				x.add, aerr = wire.DecodeAdd(o.Body)
@@ -196,11 +199,15 @@ func values(live []*op) map[sennit.Path]string {
 	vs := map[sennit.Path]string{}
 	newest := map[sennit.Path]*op{}
 	sums := map[sennit.Path]int64{}
+	chunks := map[sennit.Path][]*op{}
 	for _, o := range live {
 		if o.kind == sennit.KindAdd {
 			sums[o.path] += o.add.Total
 		}
-		if old := newest[o.path]; o.kind <= sennit.KindAdd {
+		if o.kind == sennit.KindAppend {
+			chunks[o.path] = append(chunks[o.path], o)
+		}
+		if old := newest[o.path]; o.kind <= sennit.KindAppend {
 			if old == nil || old.compare(o) < 0 {
 				newest[o.path] = o
 			}
@@ -212,6 +219,11 @@ func values(live []*op) map[sennit.Path]string {
 			vs[p] = o.value
 		case sennit.KindAdd:
 			vs[p] = fmt.Sprint(sums[p])
+		case sennit.KindAppend:
+			slices.SortFunc(chunks[p], (*op).compare)
+			for _, c := range chunks[p] {
+				vs[p] += c.value
+			}
 		}
 	}
 	return vs

@@ -57,6 +57,7 @@ type workKind int
 const (
 	onePut workKind = iota
 	oneAdd
+	oneAppend
 	oneDel
 	deepDel
 	several
@@ -210,8 +211,10 @@ func someKind(rng *rand.Rand) workKind {
 	switch x := rng.IntN(100); {
 	case x < 38:
 		return onePut
-	case x < 50:
+	case x < 46:
 		return oneAdd
+	case x < 54:
+		return oneAppend
 	case x < 62:
 		return oneDel
 	case x < 70:

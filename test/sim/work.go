@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -30,6 +31,7 @@ func parseVersion(v sennit.Version) (place, error) {
 	if err != nil {
 		return place{}, err
 	}
+	seq, _, _ = strings.Cut(seq, ".")
 	n, err := strconv.ParseUint(seq, 10, 64)
 	return place{sennit.Hash(id), n}, err
 }
@@ -58,6 +60,19 @@ const counter = "count-"
 // counts reports whether a path is that of a counter.
 func counts(p sennit.Path) bool { return strings.HasPrefix(p.Base(), counter) }
 
+// stream begins the names of streams, likewise.
+const stream = "stream-"
+
+func streams(p sennit.Path) bool { return strings.HasPrefix(p.Base(), stream) }
+
+// unordered is a stream's chunks, each of which ends in a space, in an order
+// that doesn't depend on theirs.
+func unordered(value string) string {
+	chunks := strings.SplitAfter(value, " ")
+	slices.Sort(chunks)
+	return strings.Join(chunks, "")
+}
+
 // changes makes up what is written.
 func changes(rng *rand.Rand, x work, tag string) []sennit.Change {
 	value := func(i, size int) sennit.Value {
@@ -73,7 +88,12 @@ func changes(rng *rand.Rand, x work, tag string) []sennit.Change {
 	count := func() sennit.Change {
 		return sennit.Change{Kind: sennit.KindAdd, Path: x.under.Join(someDir(rng)).Join(sennit.Path(fmt.Sprint(counter, rng.IntN(3)))), Delta: rng.Int64N(20) - 5}
 	}
+	grow := func(i int) sennit.Change {
+		return sennit.Change{Kind: sennit.KindAppend, Path: x.under.Join(someDir(rng)).Join(sennit.Path(fmt.Sprint(stream, rng.IntN(2)))), Value: value(i, 0)}
+	}
 	switch x.kind {
+	case oneAppend:
+		return []sennit.Change{grow(0)}
 	case oneAdd:
 		return []sennit.Change{count()}
 	case oneDel:
@@ -90,6 +110,8 @@ func changes(rng *rand.Rand, x work, tag string) []sennit.Change {
 				all = append(all, sennit.Change{Kind: sennit.KindDel, Path: x.under.Join(someDir(rng)), Deep: true})
 			case 2:
 				all = append(all, count())
+			case 3:
+				all = append(all, grow(i))
 			default:
 				all = append(all, put(i, 0))
 			}
@@ -209,6 +231,7 @@ type watchKey struct {
 type state struct {
 	mu     sync.Mutex // guards what follows
 	values map[sennit.Path]string
+	mixed  map[sennit.Path]bool // of a tail: streams that a chunk came late to
 	cursor sennit.Cursor
 	tail   bool
 	whole  bool            // the snapshot was complete
@@ -254,7 +277,7 @@ func (w *world) watchSpace(ctx context.Context, r *run, space sennit.Space) {
 	w.mu.Lock()
 	s := w.states[watchKey{r.m, space}]
 	if s == nil {
-		s = &state{values: map[sennit.Path]string{}, tail: len(w.states)%2 == 0, told: map[telling]int{}}
+		s = &state{values: map[sennit.Path]string{}, mixed: map[sennit.Path]bool{}, tail: len(w.states)%2 == 0, told: map[telling]int{}}
 		w.states[watchKey{r.m, space}] = s
 	}
 	w.mu.Unlock()
@@ -282,6 +305,7 @@ func (s *state) restart() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	clear(s.values)
+	clear(s.mixed)
 	s.cursor, s.whole = sennit.Cursor{}, false
 }
 
@@ -317,6 +341,7 @@ func (w *world) follow1(ctx context.Context, r *run, space sennit.Space, s *stat
 // clear forgets what a watch told, because it begins anew.
 func (s *state) clear() {
 	clear(s.values)
+	clear(s.mixed)
 	clear(s.told)
 }
 
@@ -342,13 +367,19 @@ func (w *world) told(r *run, s *state, u *sennit.Update) {
 	switch u.Kind {
 	case sennit.Set:
 		s.values[u.Node.Path] = string(u.Node.Value.Data)
+		delete(s.mixed, u.Node.Path)
 		if at, err := parseVersion(u.Node.Version); err == nil && s.tail {
 			s.told[telling{at, u.Node.Path}]++
 		}
+	case sennit.Appended:
+		s.values[u.Node.Path] += string(u.Node.Value.Data)
+		s.mixed[u.Node.Path] = s.mixed[u.Node.Path] || u.Late
 	case sennit.Deleted:
 		delete(s.values, u.Node.Path)
+		delete(s.mixed, u.Node.Path)
 		if u.Deep {
 			maps.DeleteFunc(s.values, func(p sennit.Path, _ string) bool { return p.Under(u.Node.Path) })
+			maps.DeleteFunc(s.mixed, func(p sennit.Path, _ bool) bool { return p.Under(u.Node.Path) })
 		}
 	case sennit.Reset:
 		s.clear()

@@ -31,7 +31,7 @@ func (d *Door) commit(w http.ResponseWriter, r *http.Request, c Caller, t target
 	}
 	limit := int64(maxCommitBody)
 	if c.Via == Anonymous {
-		limit = d.cfg.Limits.Body // of strangers there may be many
+		limit = sennit.MaxInline // of strangers there may be many
 	}
 	body, err := readBody(w, r, limit)
 	if err != nil {
@@ -60,8 +60,14 @@ func (d *Door) commit(w http.ResponseWriter, r *http.Request, c Caller, t target
 //	DELETE /me/notes/old/
 //	POST /me/votes?add=1
 //
-// Lines end in CRLF or LF. A PUT needs its Content-Length; the others have no
-// body. Empty lines after a change are skipped. Paths are percent-encoded, name
+//	POST /me/journal?append
+//	Content-Length: 9
+//
+//	one line
+//
+// Lines end in CRLF or LF. A PUT and what is appended need their Content-Length;
+// the others have no body. Each may have a condition: If-Match with a version, or
+// If-None-Match with a star. Empty lines after a change are skipped. Paths are percent-encoded, name
 // the root that the commit was posted to, and mean what they mean in requests.
 // The values alias the body.
 func parseCommit(body []byte, root string) ([]sennit.Change, error) {
@@ -101,11 +107,11 @@ func parseChange(body []byte, root string) (c sennit.Change, rest []byte, err er
 	case "DELETE":
 		c.Kind, c.Deep = sennit.KindDel, t.slash
 	case "POST":
-		c.Kind = sennit.KindAdd
-		if c.Delta, err = t.adds(); err != nil {
+		if c, err = t.grows(); err != nil {
 			return c, nil, err
 		}
 	}
+	bytes := c.Kind == sennit.KindPut || c.Kind == sennit.KindAppend
 	length := -1
 	for {
 		if line, body, ok = cutLine(body); !ok {
@@ -117,9 +123,14 @@ func parseChange(body []byte, root string) (c sennit.Change, rest []byte, err er
 		name, value, _ := strings.Cut(line, ":")
 		value = strings.Trim(value, " \t")
 		switch {
-		case method == "PUT" && strings.EqualFold(name, "Content-Type") && c.Value.Type == "" && isType(value):
+		case bytes && strings.EqualFold(name, "Content-Type") && c.Value.Type == "" && isType(value):
 			c.Value.Type = value
-		case method == "PUT" && strings.EqualFold(name, "Content-Length") && length < 0:
+		case strings.EqualFold(name, "If-None-Match") && value == "*" && c.If == nil && !c.Deep:
+			c.If = new(sennit.Version)
+		case strings.EqualFold(name, "If-Match") && len(value) > 2 && value[0] == '"' && value[len(value)-1] == '"' && simple(value[1:len(value)-1]) && c.If == nil && !c.Deep:
+			v := sennit.Version(value[1 : len(value)-1])
+			c.If = &v
+		case bytes && strings.EqualFold(name, "Content-Length") && length < 0:
 			n, err := strconv.ParseUint(value, 10, 31)
 			if err != nil {
 				return c, nil, sennit.Errorf(sennit.BadInput, "%.30q is not a length", value)
@@ -130,7 +141,7 @@ func parseChange(body []byte, root string) (c sennit.Change, rest []byte, err er
 		}
 	}
 	switch {
-	case method != "PUT":
+	case !bytes:
 		return c, body, nil
 	case length < 0:
 		return c, nil, sennit.Errorf(sennit.BadInput, "it has no Content-Length")

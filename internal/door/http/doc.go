@@ -23,15 +23,23 @@
 //	GET, HEAD /me/a    200 with the bytes, Content-Type, ETag, Version, Author and
 //	                   Time; 304 for If-None-Match; 404
 //	PUT /me/a          204 with ETag and Version, after the write is durable
+//	POST /me/a?add=N   204 with Version: the counter grows by N
+//	POST /me/a?append  204 with Version: the stream grows by the body, at most 64 KiB
 //	DELETE /me/a       204 with Version: deletes the value, whether or not it is there
 //	DELETE /me/a/      204 with Version: deletes the subtree
 //
 // Version is the value's version in quotes, as Braid has it, and ETag is the
 // same. Author is the writer's space and device, and Time the writer's clock
 // (RFC 3339). A PUT without Content-Type makes a value without a type, which is
-// read as application/octet-stream. Bodies may be chunked. Ranges are not
-// served: HTTP lets a server answer with the whole. Writes with conditions are
-// answered 501, because to pass over a condition would be to write blindly.
+// read as application/octet-stream. Bodies may be chunked, and as large as
+// Limits.Value says. Of a value above sennit.MaxInline the answer says what it
+// is: "Blob: ROOT SIZE" or "Stream: SIZE". Ranges are served (RFC 9110 section
+// 14), with If-Range and If-Match.
+//
+// A write may have one condition: "If-Match" with the ETag that the value must
+// have, or "If-None-Match: *" for one that must not be there yet. If it doesn't
+// hold, the answer is 412 and nothing is done. Other conditions are answered
+// 501, because to pass over a condition would be to write blindly.
 //
 // # Subtrees
 //

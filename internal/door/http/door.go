@@ -49,11 +49,11 @@ type Config struct {
 // Limits bound what a client can make the door do. Zero means the default.
 type Limits struct {
 	Header     int           // bytes of a request's line and headers; default 32 KiB, and 431 beyond
-	Body       int64         // bytes of a value; default sennit.MaxInline, and 413 beyond
+	Value      int64         // bytes of a value; default 1 TiB, and 413 beyond
 	Queue      int           // bytes that may wait for one subscriber; default that of the Bus
 	ReadHeader time.Duration // for a request's line and headers to arrive; default 10 s
-	Read       time.Duration // for a whole request to arrive; default 60 s
-	Write      time.Duration // for one answer, or one write to a subscriber, to leave; default 60 s
+	Read       time.Duration // for a whole request to arrive, or the next bytes of a large value; default 60 s
+	Write      time.Duration // for one answer, the next bytes of a large one, or one write to a subscriber, to leave; default 60 s
 	Idle       time.Duration // between two requests on a connection, and between two writes to a subscriber who asked for no heartbeats; default 2 min
 	Drain      time.Duration // for requests under way when serving ends; default 5 s
 	Key        time.Duration // for which a one-time key can be used; default 1 h
@@ -107,13 +107,13 @@ func New(cfg Config) (*Door, error) {
 		cfg.Hosts = []string{"localhost", "127.0.0.1", "[::1]"}
 	}
 	l := &cfg.Limits
-	for _, n := range []int64{int64(l.Header), l.Body, int64(l.Queue), int64(l.ReadHeader), int64(l.Read), int64(l.Write), int64(l.Idle), int64(l.Drain), int64(l.Key), int64(l.Session)} {
+	for _, n := range []int64{int64(l.Header), l.Value, int64(l.Queue), int64(l.ReadHeader), int64(l.Read), int64(l.Write), int64(l.Idle), int64(l.Drain), int64(l.Key), int64(l.Session)} {
 		if n < 0 {
 			return nil, sennit.Errorf(sennit.BadInput, "a limit of the HTTP door is negative: %d", n)
 		}
 	}
 	defaults(&l.Header, 32<<10)
-	defaults(&l.Body, sennit.MaxInline)
+	defaults(&l.Value, sennit.MaxInline)
 	defaults(&l.ReadHeader, 10*time.Second)
 	defaults(&l.Read, time.Minute)
 	defaults(&l.Write, time.Minute)
@@ -278,7 +278,7 @@ func (d *Door) tree(w http.ResponseWriter, r *http.Request, c Caller, t target) 
 	case m == http.MethodPost && t.slash:
 		do = d.commit
 	case m == http.MethodPost:
-		do = d.add
+		do = d.post
 	case t.slash:
 		do = d.list
 	default:

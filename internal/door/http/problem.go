@@ -37,6 +37,11 @@ func (d *Door) Fail(w http.ResponseWriter, r *http.Request, err error) {
 	d.fail(w, r, CallerOf(r.Context()), err)
 }
 
+// conditional reports whether a request asks for a version.
+func conditional(r *http.Request) bool {
+	return r.Header["If-Match"] != nil || r.Header["If-None-Match"] != nil
+}
+
 // fail answers with an error.
 func (d *Door) fail(w http.ResponseWriter, r *http.Request, c Caller, err error) {
 	code := sennit.CodeOf(err)
@@ -55,6 +60,8 @@ func (d *Door) fail(w http.ResponseWriter, r *http.Request, c Caller, err error)
 		// Whether it isn't there or isn't for this caller, the answer is the
 		// same, even if a Bus should word the two differently.
 		p.Detail, p.Hint = "nothing is here", ""
+	case code == sennit.Conflict && conditional(r):
+		p.Status = http.StatusPreconditionFailed
 	case code == sennit.OverQuota:
 		h.Set("Retry-After", "1")
 	}

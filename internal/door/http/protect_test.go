@@ -352,7 +352,7 @@ func TestConfigIsChecked(t *testing.T) {
 	bus := func(httpdoor.Caller) sennit.Bus { return nil }
 	for name, cfg := range map[string]httpdoor.Config{
 		"no bus":           {},
-		"a negative limit": {Bus: bus, Limits: httpdoor.Limits{Body: -1}},
+		"a negative limit": {Bus: bus, Limits: httpdoor.Limits{Value: -1}},
 		"an empty host":    {Bus: bus, Hosts: []string{""}},
 		"upper case":       {Bus: bus, Hosts: []string{"Localhost"}},
 		"an origin":        {Bus: bus, Hosts: []string{"http://localhost"}},

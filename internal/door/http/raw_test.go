@@ -91,7 +91,7 @@ func (h *house) ask(t testing.TB, method, target, body string, headers ...string
 		fmt.Fprintf(&b, "Content-Length: %d\r\n", len(body))
 	}
 	for _, line := range headers {
-		if !strings.HasSuffix(line, "-") { // "Name:-" leaves a header out
+		if !strings.HasSuffix(line, ":-") { // "Name:-" leaves a header out
 			fmt.Fprintf(&b, "%s\r\n", line)
 		}
 	}

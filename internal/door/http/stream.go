@@ -101,7 +101,7 @@ func (s *stream) append(b []byte, updates []sennit.Update, i int) []byte {
 		return s.appendSingle(b, u, last)
 	}
 	switch u.Kind {
-	case sennit.Set, sennit.Deleted:
+	case sennit.Set, sennit.Deleted, sennit.Appended:
 		return s.block(b, u, s.live && last, false)
 	case sennit.Live:
 		s.live = true
@@ -145,6 +145,8 @@ func (s *stream) appendSingle(b []byte, u *sennit.Update, last bool) []byte {
 			return s.block(b, &now, last, false)
 		}
 		v.now = now
+	case sennit.Appended:
+		return s.block(b, u, last, false)
 	case sennit.Reset:
 		s.live, v.now = false, sennit.Update{}
 	case sennit.Live:
@@ -160,8 +162,7 @@ func (s *stream) appendSingle(b []byte, u *sennit.Update, last bool) []byte {
 
 // block appends one update: what is set, or that something is gone.
 func (s *stream) block(b []byte, u *sennit.Update, cursor, live bool) []byte {
-	set := u.Kind == sennit.Set
-	if set {
+	if u.Kind == sennit.Set || u.Kind == sennit.Appended {
 		b = append(b, "HTTP 200 OK\r\n"...)
 	} else {
 		b = append(b, "HTTP 404 Not Found\r\n"...)
@@ -194,13 +195,27 @@ func (s *stream) block(b []byte, u *sennit.Update, cursor, live bool) []byte {
 	if cursor {
 		b = appendCursorLine(b, u.Cursor)
 	}
-	if !set {
+	switch u.Kind {
+	case sennit.Set:
+		b = append(append(append(b, "Content-Type: "...), typeOf(n.Value)...), "\r\n"...)
+	case sennit.Appended:
+		// A patch that replaces nothing, at the end.
+		b = append(b, "Content-Range: bytes [-0:-0]\r\n"...)
+		if n.Value.Type != "" {
+			b = append(append(append(b, "Content-Type: "...), typeOf(n.Value)...), "\r\n"...)
+		}
+		if u.Late {
+			b = append(b, "Late: ?1\r\n"...)
+		}
+	default:
 		return append(b, "Content-Length: 0\r\n\r\n\r\n"...)
 	}
-	b = append(append(append(b, "Content-Type: "...), typeOf(n.Value)...), "\r\n"...)
 	if blob := n.Value.Blob; blob != nil {
 		b = append(append(append(b, "Blob: "...), blob.Root.String()...), ' ')
 		b = append(strconv.AppendUint(b, blob.Size, 10), "\r\n"...)
+	}
+	if n.Value.Stream > 0 {
+		b = append(strconv.AppendUint(append(b, "Stream: "...), n.Value.Stream, 10), "\r\n"...)
 	}
 	b = strconv.AppendInt(append(b, "Content-Length: "...), int64(len(n.Value.Data)), 10)
 	b = append(append(b, "\r\n\r\n"...), n.Value.Data...)

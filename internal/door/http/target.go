@@ -149,29 +149,38 @@ func (q query) done() error {
 	return nil
 }
 
-// adds takes the one parameter of a POST to a path: by how much a counter grows.
-func (t target) adds() (int64, error) {
+// grows takes the one parameter of a POST to a path: by how much a counter
+// grows, or that a stream does.
+func (t target) grows() (c sennit.Change, err error) {
+	c.Path = t.addr.Path
 	q, err := parseQuery(t.query)
 	if err != nil {
-		return 0, err
+		return c, err
 	}
-	_, there := q["add"]
-	v, err := q.text("add")
+	_, counts := q["add"]
+	n, err := q.text("add")
+	if err != nil {
+		return c, err
+	}
+	appends, err := q.flag("append")
 	if err == nil {
 		err = q.done()
 	}
-	if err != nil {
-		return 0, err
+	switch {
+	case err != nil:
+		return c, err
+	case counts == appends:
+		return c, sennit.Hint(sennit.Errorf(sennit.BadInput, "a POST to a path adds to a counter or a stream, and this one doesn't say which"),
+			"add 1 with ?add=1; add the body to a stream with ?append; set a value with PUT")
+	case appends:
+		c.Kind = sennit.KindAppend
+		return c, nil
 	}
-	if !there {
-		return 0, sennit.Hint(sennit.Errorf(sennit.BadInput, "a POST to a path adds to a counter, and this one doesn't say how much"),
-			"add 1 with ?add=1; set a value with PUT")
+	c.Kind = sennit.KindAdd
+	if c.Delta, err = strconv.ParseInt(n, 10, 64); err != nil {
+		err = sennit.Errorf(sennit.BadInput, "%.30q is not a whole number of 64 bits", n)
 	}
-	delta, err := strconv.ParseInt(v, 10, 64)
-	if err != nil {
-		return 0, sennit.Errorf(sennit.BadInput, "%.30q is not a whole number of 64 bits", v)
-	}
-	return delta, nil
+	return c, err
 }
 
 // none refuses any parameter.

@@ -2,6 +2,7 @@ package httpdoor
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"net/http"
@@ -23,13 +24,11 @@ func (d *Door) get(w http.ResponseWriter, r *http.Request, c Caller, t target) e
 	if r.Header["Version"] != nil || r.Header["Parents"] != nil {
 		return sennit.Errorf(sennit.Unsupported, "older versions of a value are not served")
 	}
-	n, err := d.cfg.Bus(c).Get(r.Context(), t.addr)
+	n, content, err := d.cfg.Bus(c).Open(r.Context(), t.addr)
 	if err != nil {
 		return err
 	}
-	if n.Value.Blob != nil {
-		return sennit.Errorf(sennit.Unsupported, "the value at %s has %d bytes, and values that big are not served", t.addr, n.Value.Blob.Size)
-	}
+	defer content.Close()
 	h := w.Header()
 	tag := ""
 	if v := string(n.Version); simple(v) {
@@ -50,12 +49,73 @@ func (d *Door) get(w http.ResponseWriter, r *http.Request, c Caller, t target) e
 	}
 	h.Set("Content-Type", typeOf(n.Value))
 	h["Content-Security-Policy"] = d.fixed.policy
-	h.Set("Content-Length", strconv.Itoa(len(n.Value.Data)))
-	w.WriteHeader(http.StatusOK)
-	if r.Method != http.MethodHead {
-		w.Write(n.Value.Data)
+	describe(h, n.Value)
+	if r.Header["Range"] == nil && r.Header["If-Match"] == nil && r.Header["If-Range"] == nil && n.Value.Size() == uint64(len(n.Value.Data)) {
+		h.Set("Content-Length", strconv.Itoa(len(n.Value.Data)))
+		w.WriteHeader(http.StatusOK)
+		if r.Method != http.MethodHead {
+			w.Write(n.Value.Data)
+		}
+		return nil
 	}
+	// As long as bytes flow, an answer may take as long as it takes.
+	http.ServeContent(patient{w, http.NewResponseController(w), d.cfg.Limits.Write}, r, "", time.Time{}, &seeker{ctx: r.Context(), content: content, size: int64(n.Value.Size())})
 	return nil
+}
+
+// describe tells what a value is that doesn't ride in an update or a listing.
+func describe(h http.Header, v sennit.Value) {
+	switch {
+	case v.Blob != nil:
+		h.Set("Blob", v.Blob.Root.String()+" "+strconv.FormatUint(v.Blob.Size, 10))
+	case v.Stream > 0:
+		h.Set("Stream", strconv.FormatUint(v.Stream, 10))
+	}
+}
+
+// patient is a writer to which each write may take as long as the limit says.
+type patient struct {
+	http.ResponseWriter
+	rc    *http.ResponseController
+	limit time.Duration
+}
+
+func (p patient) Write(b []byte) (int, error) {
+	_ = p.rc.SetWriteDeadline(time.Now().Add(p.limit)) // a writer that knows no deadlines needs none
+	return p.ResponseWriter.Write(b)
+}
+
+// seeker reads a value's content as package http wants to.
+type seeker struct {
+	ctx     context.Context // of the request that it is made for
+	content sennit.Content
+	size    int64
+	at      int64
+}
+
+func (s *seeker) Read(p []byte) (int, error) {
+	if s.at >= s.size {
+		return 0, io.EOF
+	}
+	n, err := s.content.ReadAt(s.ctx, p, s.at)
+	if s.at += int64(n); n > 0 {
+		err = nil // if there is one, it comes again
+	}
+	return n, err
+}
+
+func (s *seeker) Seek(offset int64, whence int) (int64, error) {
+	switch whence {
+	case io.SeekCurrent:
+		offset += s.at
+	case io.SeekEnd:
+		offset += s.size
+	}
+	if offset < 0 {
+		return 0, sennit.Errorf(sennit.BadInput, "byte %d of a value", offset)
+	}
+	s.at = offset
+	return offset, nil
 }
 
 // put answers PUT of a value.
@@ -63,19 +123,25 @@ func (d *Door) put(w http.ResponseWriter, r *http.Request, c Caller, t target) e
 	if err := t.none(); err != nil {
 		return err
 	}
-	if err := checkConditions(r); err != nil {
+	cond, err := condition(r)
+	if err != nil {
 		return err
 	}
 	typ, err := contentType(r.Header)
 	if err != nil {
 		return err
 	}
-	data, err := readBody(w, r, d.cfg.Limits.Body)
-	if err != nil {
-		return err
+	var v sennit.Version
+	if n := r.ContentLength; n >= 0 && n <= sennit.MaxInline {
+		var data []byte
+		if data, err = readBody(w, r, sennit.MaxInline); err != nil {
+			return err
+		}
+		change := sennit.Change{Kind: sennit.KindPut, Path: t.addr.Path, Value: sennit.Value{Type: typ, Data: data}, If: cond}
+		v, err = d.cfg.Bus(c).Write(r.Context(), t.addr.Root, []sennit.Change{change})
+	} else {
+		v, err = d.stream(w, r, c, t, typ, cond)
 	}
-	change := sennit.Change{Kind: sennit.KindPut, Path: t.addr.Path, Value: sennit.Value{Type: typ, Data: data}}
-	v, err := d.cfg.Bus(c).Write(r.Context(), t.addr.Root, []sennit.Change{change})
 	if err != nil {
 		return err
 	}
@@ -86,21 +152,66 @@ func (d *Door) put(w http.ResponseWriter, r *http.Request, c Caller, t target) e
 	return nil
 }
 
-// add answers POST of ?add=N to a path: the counter there grows by N.
-func (d *Door) add(w http.ResponseWriter, r *http.Request, c Caller, t target) error {
-	delta, err := t.adds()
+// stream puts a value that is large, or doesn't say how large it is.
+func (d *Door) stream(w http.ResponseWriter, r *http.Request, c Caller, t target, typ string, cond *sennit.Version) (sennit.Version, error) {
+	if r.ContentLength > d.cfg.Limits.Value {
+		return "", tooLarge(w, d.cfg.Limits.Value)
+	}
+	body := &flowing{r: http.MaxBytesReader(w, r.Body, d.cfg.Limits.Value), rc: http.NewResponseController(w), limit: d.cfg.Limits.Read}
+	v, err := d.cfg.Bus(c).Put(r.Context(), t.addr, typ, body, cond)
+	if err != nil {
+		w.Header().Set("Connection", "close") // what is left of the body is not worth reading
+	}
+	var max *http.MaxBytesError
+	switch {
+	case errors.As(err, &max):
+		return "", tooLarge(w, d.cfg.Limits.Value)
+	case body.err != nil && body.err != io.EOF:
+		return "", sennit.Errorf(sennit.BadInput, "the body ended early: %w", body.err)
+	}
+	return v, err
+}
+
+// flowing is a body that may take as long as it takes, if it keeps coming.
+type flowing struct {
+	r     io.Reader
+	rc    *http.ResponseController
+	limit time.Duration
+	err   error
+}
+
+func (f *flowing) Read(p []byte) (n int, err error) {
+	_ = f.rc.SetReadDeadline(time.Now().Add(f.limit)) // a connection that knows no deadlines needs none
+	n, f.err = f.r.Read(p)
+	return n, f.err
+}
+
+// post answers POST to a path: of ?add=N, the counter there grows by N; of
+// ?append, the stream there grows by the body.
+func (d *Door) post(w http.ResponseWriter, r *http.Request, c Caller, t target) error {
+	change, err := t.grows()
 	if err != nil {
 		return err
 	}
-	if err := checkConditions(r); err != nil {
+	if change.If, err = condition(r); err != nil {
 		return err
 	}
-	if body, err := readBody(w, r, 1); len(body) > 0 || sennit.CodeOf(err) == sennit.TooLarge {
-		return sennit.Errorf(sennit.BadInput, "what a counter grows by stands in the address; there is no body")
-	} else if err != nil {
-		return err
+	switch change.Kind {
+	case sennit.KindAdd:
+		if body, err := readBody(w, r, 1); len(body) > 0 || sennit.CodeOf(err) == sennit.TooLarge {
+			return sennit.Errorf(sennit.BadInput, "what a counter grows by stands in the address; there is no body")
+		} else if err != nil {
+			return err
+		}
+	default:
+		if change.Value.Type, err = contentType(r.Header); err != nil {
+			return err
+		}
+		if change.Value.Data, err = readBody(w, r, sennit.MaxInline); err != nil {
+			return err
+		}
 	}
-	v, err := d.cfg.Bus(c).Write(r.Context(), t.addr.Root, []sennit.Change{{Kind: sennit.KindAdd, Path: t.addr.Path, Delta: delta}})
+	v, err := d.cfg.Bus(c).Write(r.Context(), t.addr.Root, []sennit.Change{change})
 	if err != nil {
 		return err
 	}
@@ -113,10 +224,14 @@ func (d *Door) remove(w http.ResponseWriter, r *http.Request, c Caller, t target
 	if err := t.none(); err != nil {
 		return err
 	}
-	if err := checkConditions(r); err != nil {
+	cond, err := condition(r)
+	if err != nil {
 		return err
 	}
-	change := sennit.Change{Kind: sennit.KindDel, Path: t.addr.Path, Deep: t.slash}
+	if cond != nil && t.slash {
+		return sennit.Errorf(sennit.Unsupported, "a subtree has no version that a condition could name")
+	}
+	change := sennit.Change{Kind: sennit.KindDel, Path: t.addr.Path, Deep: t.slash, If: cond}
 	v, err := d.cfg.Bus(c).Write(r.Context(), t.addr.Root, []sennit.Change{change})
 	if err != nil {
 		return err
@@ -133,10 +248,35 @@ func written(w http.ResponseWriter, v sennit.Version) {
 	w.WriteHeader(http.StatusNoContent)
 }
 
-// checkConditions refuses what would change the meaning of a write and isn't
-// done here. To pass over it would be to write what the client did not ask for.
+// condition reads the condition of a write: If-Match with one version, or
+// "If-None-Match: *", which says that nothing may be there.
+func condition(r *http.Request) (*sennit.Version, error) {
+	if err := checkHeaders(r, "If-Unmodified-Since", "If-Modified-Since", "If-Range"); err != nil {
+		return nil, err
+	}
+	match, none := r.Header["If-Match"], r.Header["If-None-Match"]
+	switch {
+	case match == nil && none == nil:
+		return nil, nil
+	case match == nil && len(none) == 1 && none[0] == "*":
+		return new(sennit.Version), nil
+	case none == nil && len(match) == 1 && len(match[0]) > 2 && match[0][0] == '"' && match[0][len(match[0])-1] == '"' && simple(match[0][1:len(match[0])-1]):
+		v := sennit.Version(match[0][1 : len(match[0])-1])
+		return &v, nil
+	}
+	return nil, sennit.Hint(sennit.Errorf(sennit.Unsupported, "a write takes one condition, and not this one"),
+		`If-Match: "VERSION" as the ETag of an answer has it, or If-None-Match: * for a value that isn't there yet`)
+}
+
+// checkConditions refuses any condition.
 func checkConditions(r *http.Request) error {
-	for _, name := range []string{"If-Match", "If-None-Match", "If-Unmodified-Since", "If-Modified-Since", "If-Range"} {
+	return checkHeaders(r, "If-Match", "If-None-Match", "If-Unmodified-Since", "If-Modified-Since", "If-Range")
+}
+
+// checkHeaders refuses what would change the meaning of a write and isn't done
+// here. To pass over it would be to write what the client did not ask for.
+func checkHeaders(r *http.Request, conditions ...string) error {
+	for _, name := range conditions {
 		if r.Header[name] != nil {
 			return sennit.Errorf(sennit.Unsupported, "a write with %s is not done here", name)
 		}
@@ -210,17 +350,18 @@ func matches(fields []string, tag string) bool {
 	return false
 }
 
+func tooLarge(w http.ResponseWriter, limit int64) error {
+	w.Header().Set("Connection", "close")
+	return sennit.Errorf(sennit.TooLarge, "the body has more than %d bytes, which is the most that is taken here", limit)
+}
+
 // readBody reads a request's body, all of it or none. A body that says that it
 // is too large is refused before it is sent; one that does not say is read no
 // further than the limit. Up to sennit.MaxInline bytes are set aside as announced;
 // for more, memory is taken as bytes arrive.
 func readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
-	tooLarge := func() error {
-		w.Header().Set("Connection", "close")
-		return sennit.Errorf(sennit.TooLarge, "the body has more than %d bytes, which is the most that is taken here", limit)
-	}
 	if r.ContentLength > limit {
-		return nil, tooLarge()
+		return nil, tooLarge(w, limit)
 	}
 	if r.ContentLength == 0 {
 		return nil, nil
@@ -239,7 +380,7 @@ func readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, erro
 	var max *http.MaxBytesError
 	switch {
 	case errors.As(err, &max):
-		return nil, tooLarge()
+		return nil, tooLarge(w, limit)
 	case err != nil:
 		w.Header().Set("Connection", "close")
 		return nil, sennit.Errorf(sennit.BadInput, "the body ended early: %w", err)

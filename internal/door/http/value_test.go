@@ -62,9 +62,31 @@ func TestValueOverHTTP(t *testing.T) {
 			t.Errorf("304 has the body %q and ETag %q", a.body, a.header.Get("ETag"))
 		}
 	}
-	// Ranges are answered with the whole.
-	if a := h.ask(t, "GET", "/me/notes/gr%c3%bc%c3%9fe%20100%25", "", "Range: bytes=0-1"); a.status != 200 || a.body != "hello" {
-		t.Errorf("a range: %d %q", a.status, a.body)
+	for _, c := range []struct {
+		fields []string
+		status int
+		body   string
+	}{
+		{[]string{"Range: bytes=0-1"}, 206, "he"},
+		{[]string{"Range: bytes=-2"}, 206, "lo"},
+		{[]string{"Range: bytes=4-99"}, 206, "o"},
+		{[]string{"Range: bytes=0-1", "If-Range: " + tag}, 206, "he"},
+		{[]string{"Range: bytes=0-1", `If-Range: "other"`}, 200, "hello"},
+		{[]string{"Range: bytes=0-1", "If-Match: " + tag}, 206, "he"},
+		{[]string{"Range: lines=0-1"}, 416, ""},
+		{[]string{"Range: bytes=5-"}, 416, ""},
+		{[]string{"Range: bytes=x"}, 416, ""},
+		{[]string{"Range: bytes=0-1", `If-Match: "other"`}, 412, ""},
+		{[]string{`If-Match: "other"`}, 412, ""},
+		{[]string{"If-Match: " + tag}, 200, "hello"},
+	} {
+		a := h.ask(t, "GET", "/me/notes/gr%c3%bc%c3%9fe%20100%25", "", c.fields...)
+		if a.status != c.status || c.body != "" && a.body != c.body {
+			t.Errorf("with %q: %d %q, want %d %q", c.fields, a.status, a.body, c.status, c.body)
+		}
+		if cr := a.header.Get("Content-Range"); (cr != "") != (a.status == 206 || a.status == 416 && strings.HasSuffix(cr, "*/5")) {
+			t.Errorf("with %q: %d has Content-Range %q", c.fields, a.status, cr)
+		}
 	}
 
 	want(t, h.ask(t, "PUT", "/me/empty", ""), 204, "")
@@ -223,9 +245,19 @@ func TestWritesThatCannotBeDoneAsAskedAreRefused(t *testing.T) {
 		method, target, header string
 		status                 int
 	}{
-		{"PUT", "/me/a", `If-Match: "1"`, 501},
-		{"PUT", "/me/a", "If-None-Match: *", 501},
-		{"DELETE", "/me/a", `If-Match: "1"`, 501},
+		{"PUT", "/me/a", `If-Match: "1"`, 412},
+		{"PUT", "/me/a", `If-Match: "1", "2"`, 501},
+		{"PUT", "/me/a", `If-Match: W/"1"`, 501},
+		{"PUT", "/me/a", `If-Match: *`, 501},
+		{"PUT", "/me/a", `If-Match: 1`, 501},
+		{"PUT", "/me/a", "If-None-Match: *", 412},
+		{"PUT", "/me/a", `If-None-Match: "1"`, 501},
+		{"DELETE", "/me/a", `If-Match: "1"`, 412},
+		{"DELETE", "/me/a/", `If-Match: "1"`, 501},
+		{"POST", "/me/a?append", `If-Match: "1"`, 412},
+		{"POST", "/me/a?append&add=1", "X-Nothing: x", 400},
+		{"POST", "/me/a?append=x", "X-Nothing: x", 400},
+		{"POST", "/me/a?append", "Content-Type: nonsense", 400},
 		{"PUT", "/me/a", "If-Unmodified-Since: Tue, 15 Nov 1994 12:45:26 GMT", 501},
 		{"PUT", "/me/a", "Content-Range: bytes 0-0/2", 400},
 		{"PUT", "/me/a", "Patches: 2", 400},
@@ -242,7 +274,6 @@ func TestWritesThatCannotBeDoneAsAskedAreRefused(t *testing.T) {
 		{"POST", "/me/a?add=9223372036854775808", "X-Nothing: x", 400},
 		{"POST", "/me/a?add=1&add=1", "X-Nothing: x", 400},
 		{"POST", "/me/a?add=1&more", "X-Nothing: x", 400},
-		{"POST", "/me/a?add=1", `If-Match: "1"`, 501},
 		{"POST", "/me/a/?add=1", "X-Nothing: x", 405},
 		{"POST", "/me/?add=1", "X-Nothing: x", 400},
 		{"POST", "/me/a/", "Content-Type: application/vnd.sennit.commit", 405},
@@ -286,7 +317,18 @@ type odd struct {
 	err  error
 }
 
-func (b odd) Get(context.Context, sennit.Addr) (sennit.Node, error) { return b.node, b.err }
+func (b odd) Open(context.Context, sennit.Addr) (sennit.Node, sennit.Content, error) {
+	return b.node, gone{}, b.err
+}
+
+// gone is a content that can't be read.
+type gone struct{}
+
+func (gone) ReadAt(context.Context, []byte, int64) (int, error) {
+	return 0, sennit.Errorf(sennit.Unreachable, "nobody has it")
+}
+
+func (gone) Close() error { return nil }
 
 func TestTypesFromElsewhereCannotForgeHeaders(t *testing.T) {
 	var bus odd
@@ -298,8 +340,6 @@ func TestTypesFromElsewhereCannotForgeHeaders(t *testing.T) {
 			t.Errorf("type %q: %d %v", typ, a.status, a.header)
 		}
 	}
-	bus.node = sennit.Node{Value: sennit.Value{Blob: &sennit.Blob{Size: 1 << 30}}}
-	want(t, h.ask(t, "GET", "/me/a", ""), 501, sennit.Unsupported)
 }
 
 // journal is a log that is written and read at the same time.
@@ -370,5 +410,35 @@ func TestErrorsTellTheOwnerMoreThanOthers(t *testing.T) {
 		if sennit.CodeOf(err) != c.code || err.Error() != "so it is" || sennit.HintOf(err) != "do that" {
 			t.Errorf("%s reaches a client as %q %v, hint %q", c.code, sennit.CodeOf(err), err, sennit.HintOf(err))
 		}
+	}
+}
+
+func TestAStreamOverHTTP(t *testing.T) {
+	h := open(t, nil)
+	want(t, h.ask(t, "POST", "/me/log?append", "one\n", "Content-Type: text/plain"), 204, "")
+	want(t, h.ask(t, "POST", "/me/log?append", "two\n"), 204, "")
+	a := h.ask(t, "GET", "/me/log", "")
+	if a.status != 200 || a.body != "one\ntwo\n" || a.header.Get("Content-Type") != "text/plain" {
+		t.Errorf("%d %q of type %q", a.status, a.body, a.header.Get("Content-Type"))
+	}
+	if a := h.ask(t, "GET", "/me/log", "", "Range: bytes=4-"); a.status != 206 || a.body != "two\n" {
+		t.Errorf("its end: %d %q", a.status, a.body)
+	}
+	want(t, h.ask(t, "POST", "/me/log?append", ""), 400, sennit.BadInput)
+	want(t, h.ask(t, "POST", "/me/log?append", strings.Repeat("x", sennit.MaxInline+1)), 413, sennit.TooLarge)
+}
+
+// TestContentThatBreaksOffIsNoAnswer: a client must not take what came for the
+// whole.
+func TestContentThatBreaksOffIsNoAnswer(t *testing.T) {
+	bus := odd{node: sennit.Node{Value: sennit.Value{Blob: &sennit.Blob{Size: 1 << 20}}}}
+	h := open(t, func(c *httpdoor.Config) { c.Bus = func(httpdoor.Caller) sennit.Bus { return &bus } })
+	n, content, err := h.client(t, h.bySocket()).Open(t.Context(), sennit.Addr{Root: "me", Path: "a"})
+	if err != nil {
+		return // it found out at once
+	}
+	defer content.Close()
+	if k, err := content.ReadAt(t.Context(), make([]byte, 100), 0); err == nil {
+		t.Errorf("%d bytes of %d are taken for the beginning of something", k, n.Value.Size())
 	}
 }
