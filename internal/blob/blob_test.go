@@ -322,6 +322,23 @@ func TestDamageIsFoundAndNeverServed(t *testing.T) {
 	}
 }
 
+func TestADamagedPieceDoesNotSpoilTheOneBefore(t *testing.T) {
+	fs := vfs.NewMem()
+	s := open(t, blob.Config{Dir: dir, FS: fs})
+	data := noise(1, 3*blob.Piece)
+	ref := write(t, s, data)
+	flip(t, fs, ref, blob.Piece+64)
+	r := read(t, s, ref)
+	got := make([]byte, 10)
+	for range 2 {
+		if _, err := r.ReadAt(t.Context(), got, 5); err != nil || !bytes.Equal(got, data[5:15]) {
+			t.Fatalf("a piece that is fine: %v", err)
+		}
+		_, err := r.ReadAt(t.Context(), got, blob.Piece+5)
+		mustFail(t, err, sennit.Internal, "piece 1 of 3")
+	}
+}
+
 func TestATruncatedFileIsDamagedAndCanBeReplaced(t *testing.T) {
 	data := noise(1, 200_000)
 	ref := named(data)
@@ -344,7 +361,7 @@ func TestATruncatedFileIsDamagedAndCanBeReplaced(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if _, err := f.Write(data[:1000]); err != nil {
+			if _, err := f.Write(slices.Clone(data[:1000])); err != nil {
 				t.Fatal(err)
 			}
 			if err := f.Close(); err != nil {

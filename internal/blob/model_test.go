@@ -28,7 +28,7 @@ type universe struct {
 
 func newUniverse(t *testing.T) *universe {
 	u := &universe{}
-	for i, size := range []int{blob.Piece + 1, 3 * blob.Piece, 5*blob.Piece + 500} {
+	for i, size := range []int{blob.Piece + 1, 4*blob.Piece + 500} {
 		u.data = append(u.data, noise(byte(i), size))
 		u.sources = append(u.sources, sourceOf(t, u.data[i]))
 	}
@@ -290,6 +290,7 @@ func (m *machine) check(t *rapid.T) {
 // A store does what a few flags do, whatever is put in which order, and however
 // often it stops.
 func TestModel(t *testing.T) {
+	t.Parallel()
 	u := newUniverse(t)
 	rapid.Check(t, func(rt *rapid.T) {
 		m := &machine{universe: u, t: t, fs: vfs.NewCrashableMem(), model: make([]state, len(u.data))}

@@ -125,13 +125,14 @@ func (s *Store) drop(p *partial) error {
 	if err := s.syncDir(); err != nil {
 		return err
 	}
+	// If this isn't durable Open does it again.
 	if err := s.remove(path + haveSuffix); err != nil {
 		return err
 	}
 	s.mu.Lock()
 	delete(s.partials, p.ref)
 	s.mu.Unlock()
-	return s.syncDir()
+	return nil
 }
 
 // closeFile closes the file, of which nothing counts that wasn't synced. The

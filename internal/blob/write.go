@@ -132,9 +132,7 @@ func (w *Writer) Finish(ctx context.Context) (sennit.Value, error) {
 		return sennit.Value{}, w.err
 	}
 	if w.at == 0 {
-		data := w.buf[:w.n]
-		w.err = ended()
-		return sennit.Value{Data: bytes.Clone(data)}, nil
+		return sennit.Value{Data: bytes.Clone(w.buf[:w.n])}, nil
 	}
 	ref := sennit.Blob{Size: w.at*Piece + uint64(w.n)}
 	end := int(w.at-w.base)*stride + w.n
