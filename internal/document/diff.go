@@ -164,7 +164,7 @@ func (d *differ) member(dir *object, comp string, group []Leaf, m, o *member) er
 	removed := m == nil && !dir.merge || m != nil && dir.merge && m.value.isNull()
 	if comp == emptyName {
 		dir.hidden = len(group) > 0 && !removed
-		if removed || len(group) > 0 {
+		if removed {
 			dir.empty = nil
 		}
 	}

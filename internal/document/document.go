@@ -5,9 +5,9 @@
 // Owns: the mapping between JSON and leaves (docs/formats/documents.md), and
 // which leaves a new document or a patch has to change.
 // Promises: numbers keep their text, strings their characters. What shows the
-// same is not touched. Any leaves have a document, whoever wrote them, and
-// none of them is left out without a rule that says so. Time and memory are linear in what is
-// read, but for sorting; nesting is bounded.
+// same is not touched. Whatever leaves there are, whoever wrote them, they are
+// a document. Time and memory are linear in what is read, but for sorting;
+// nesting is bounded.
 // Must not know: where leaves come from, who may write them, when.
 //
 // An object is a directory, its members are children. A string is a text leaf;

@@ -80,11 +80,11 @@ func TestMalformed(t *testing.T) {
 		`{"a":1,"a":2}`: "byte 7: an object has two members of the same name", `{"a":1, "\u0061":2}`: "byte 8: an object has two",
 		`[[{"x":1,"x":1}]]`: "byte 9: an object has two", `{"":{"b":{"":1,"":1}}}`: "byte 15: an object has two",
 		`{"\ud800":1}`: "byte 1: the name of a member has half", `[{"a":[{"\udfff":1}]}]`: "byte 8: the name of a member has half",
-		strings.Repeat("[", 100_000): "byte 1032", `{"a":[1,{"b":nul}]}`: "byte 16",
+		strings.Repeat("[", 100_000): "byte 1032", strings.Repeat(`{"":`, 25_000): "byte 4128", `{"a":[1,{"b":nul}]}`: "byte 16",
 	} {
 		for kind, f := range map[string]func() ([]sennit.Change, error){
 			"diff":  func() ([]sennit.Change, error) { return document.Diff(at, nil, []byte(doc)) },
-			"patch": func() ([]sennit.Change, error) { return document.Patch(at, lookup(nil, nil), []byte(doc)) },
+			"patch": func() ([]sennit.Change, error) { return document.Patch(at, lookup(t, nil, nil), []byte(doc)) },
 		} {
 			changes, err := f()
 			code := sennit.BadInput
@@ -124,6 +124,8 @@ func TestWhatLeavesShow(t *testing.T) {
 		{sennit.Value{Type: "application/json; charset=utf-8", Data: []byte("1")}, reference("application/json; charset=utf-8", 1)},
 		{sennit.Value{Type: document.Text, Blob: &sennit.Blob{Size: 1 << 40}}, reference(document.Text, 1<<40)},
 		{sennit.Value{Type: document.JSON, Data: []byte(nested(document.MaxNesting))}, `{"a":` + nested(document.MaxNesting) + "}"},
+		{sennit.Value{Type: document.JSON, Data: []byte(objects(document.MaxNesting))}, `{"a":` + objects(document.MaxNesting) + "}"},
+		{sennit.Value{Type: document.JSON, Data: []byte(objects(document.MaxNesting + 1))}, reference(document.JSON, 6*document.MaxNesting+7)},
 		{sennit.Value{Type: document.JSON, Data: []byte(nested(document.MaxNesting + 1))}, reference(document.JSON, 2*document.MaxNesting+2)},
 	} {
 		s := state{p: c.v}
@@ -139,6 +141,8 @@ func TestWhatLeavesShow(t *testing.T) {
 		}
 	}
 }
+
+func objects(n int) string { return strings.Repeat(`{"a":`, n) + "1" + strings.Repeat("}", n) }
 
 func nested(n int) string { return strings.Repeat("[", n) + strings.Repeat("]", n) }
 
@@ -171,6 +175,53 @@ func TestWhatDoesNotFitAPathIsKeptTogether(t *testing.T) {
 		}
 		if got := compose(t, c.at, s); !same(parse(t, got), parse(t, c.doc)) {
 			t.Errorf("%.40s comes back as %s", c.doc, got)
+		}
+	}
+}
+
+// TestOwnValuesMoveWhereTheyMust: the own value of a directory needs another
+// place when it is left alone under the empty name.
+func TestOwnValuesMoveWhereTheyMust(t *testing.T) {
+	deep := at.Join(sennit.Path(strings.Repeat("x/", sennit.MaxDepth-at.Depth()-1) + "x"))
+	image := sennit.Value{Type: "image/png", Data: []byte("png")}
+	hello := sennit.Value{Type: document.Text, Data: []byte("hello")}
+	one := sennit.Value{Type: document.JSON, Data: []byte("1")}
+	for name, c := range map[string]struct {
+		at     sennit.Path
+		before state
+		doc    string
+		after  state
+	}{
+		"a reference alone": {at, state{at: image, at.Join("a"): one}, `{"":{"$value":"","size":3,"type":"image/png"}}`, state{at.Join("~"): image}},
+		"beside a name that fits no path": {
+			at,
+			state{at: hello, at.Join("a"): one},
+			`{"":"hello","a":1,"` + strings.Repeat("n", 256) + `":1}`,
+			state{at: {Type: document.JSON, Data: []byte(`{"` + strings.Repeat("n", 256) + `":1}`)}, at.Join("a"): one, at.Join("~"): hello},
+		},
+		"where no child can be": {
+			deep, state{deep: hello}, `{"":"hello","x":1,"~":{}}`, state{deep: {Type: document.JSON, Data: []byte(`{"x":1,"":"hello","~":{}}`)}},
+		},
+		"an object in its place": {at, state{at: hello, at.Join("a"): one}, `{"":{"b":1},"a":1}`, state{at.Join("a"): one, at.Join("~/b"): one}},
+		"another text":           {at, state{at: one, at.Join("a"): one}, `{"":"hello","a":1}`, state{at: hello, at.Join("a"): one}},
+	} {
+		if got := c.before.apply(diff(t, c.at, c.before, c.doc)); !same(got, c.after) {
+			t.Errorf("%s: got %v", name, got)
+		}
+	}
+	for _, c := range []struct {
+		before state
+		patch  string
+		after  state
+	}{
+		{state{at: image, at.Join("a"): one}, `{"a":null}`, state{at.Join("~"): image}},
+		{state{at: hello, at.Join("a"): one}, `{"":null}`, state{at.Join("a"): one}},
+		{state{at: hello, at.Join("~"): one}, `{"":null}`, state{at: {Type: document.JSON, Data: []byte("{}")}}},
+		{state{at: hello, at.Join("~"): one, at.Join("a"): one}, `{"":null}`, state{at.Join("a"): one}},
+		{state{at: hello, at.Join("a"): one}, `{"":{"b":1,"c":null}}`, state{at.Join("~/b"): one, at.Join("a"): one}},
+	} {
+		if got, _, _ := patch(t, c.before, c.patch); !same(got, c.after) {
+			t.Errorf("%s leaves %v", c.patch, got)
 		}
 	}
 }
