@@ -23,6 +23,7 @@ const module = "github.com/sennit/sennit"
 // of lower floors.
 var floors = map[string]int{
 	"":                   0,
+	"internal/document":  1,
 	"internal/wire":      1,
 	"internal/keys":      2,
 	"internal/hub":       2,
