@@ -56,6 +56,7 @@ func Run(t *testing.T, open func(t *testing.T) sennit.Bus) {
 		{"a stream of many writers holds all their bytes", streamMany},
 		{"a long stream is read where it is wanted", streamLong},
 		{"a watch tells what a stream grew by", streamWatch},
+		{"a value of any size comes back as it was put", big},
 		{"a write with a condition is done if it holds", conditions},
 		{"of many who write on one version one does", conditionMany},
 		{"a value tells its path, author, version and time", metadata},

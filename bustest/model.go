@@ -239,6 +239,9 @@ func (v view) Put(_ context.Context, a sennit.Addr, typ string, from io.Reader, 
 	if err := checkCommit([]sennit.Change{change}); err != nil {
 		return "", err
 	}
+	if strings.ContainsFunc(typ, func(r rune) bool { return r < ' ' || r > '~' }) {
+		return "", sennit.Errorf(sennit.BadInput, "%q is not a media type", typ)
+	}
 	change.Value.Data = data
 	return v.commit(a.Root, []sennit.Change{change})
 }

@@ -232,6 +232,8 @@ func (c *Client) problem(resp *http.Response) error {
 		}
 	}
 	switch resp.StatusCode {
+	case http.StatusPreconditionFailed:
+		return sennit.Hint(sennit.Errorf(sennit.Conflict, "the value has changed since it was opened"), "open it again")
 	case http.StatusUnauthorized, http.StatusMisdirectedRequest:
 		return sennit.Errorf(sennit.Denied, "%s answered %s", c.where, resp.Status)
 	case http.StatusRequestHeaderFieldsTooLarge, http.StatusRequestURITooLong:

@@ -25,6 +25,7 @@ import (
 
 	"github.com/sennit/sennit"
 
+	"github.com/sennit/sennit/internal/blob"
 	httpdoor "github.com/sennit/sennit/internal/door/http"
 	"github.com/sennit/sennit/internal/keys"
 	"github.com/sennit/sennit/internal/node"
@@ -63,6 +64,7 @@ type daemon struct {
 	dir   *Directory
 	id    *keys.Identity
 	store *store.Store
+	blobs *blob.Store
 	node  *node.Node
 	host  *peer.Host
 	rep   *replicate.Replicator
@@ -118,11 +120,15 @@ func (d *daemon) open() (err error) {
 		d.store, err = store.Open(store.Config{Dir: filepath.Join(d.cfg.Data, storeDir), Fatal: d.fatal})
 		return err
 	})
+	g.Go(func() (err error) {
+		d.blobs, err = blob.Open(blob.Config{Dir: filepath.Join(d.cfg.Data, blobsDir)})
+		return err
+	})
 	g.Go(d.listenPeers)
 	if err := g.Wait(); err != nil {
 		return err
 	}
-	d.node, err = node.New(node.Config{Store: d.store, Identity: d.id, Log: d.log, Now: d.cfg.Now, Full: d.disk.full, Ahead: d.ahead})
+	d.node, err = node.New(node.Config{Store: d.store, Identity: d.id, Blobs: d.blobs, Log: d.log, Now: d.cfg.Now, Full: d.disk.full, Ahead: d.ahead})
 	if err != nil {
 		return err
 	}

@@ -18,6 +18,7 @@ import (
 //
 //	keys/        the identity (package keys)
 //	store/       commits, ops and their index (package store)
+//	blobs/       values above 64 KiB (package blob)
 //	config.toml  optional: what is needed to start
 //	ports        the port at which peers know this node, if it chose one itself
 //	lock         who runs on it
@@ -25,6 +26,7 @@ import (
 const (
 	keysDir    = "keys"
 	storeDir   = "store"
+	blobsDir   = "blobs"
 	configFile = "config.toml"
 	portsFile  = "ports"
 	lockFile   = "lock"
@@ -122,7 +124,7 @@ func ours(path string) error {
 	if slices.Contains(names, keysDir) {
 		return nil
 	}
-	known := []string{storeDir, configFile, portsFile, lockFile, socketFile}
+	known := []string{storeDir, blobsDir, configFile, portsFile, lockFile, socketFile}
 	for _, name := range names {
 		// What package keys leaves when it is killed begins with the name of
 		// its directory.

@@ -172,6 +172,12 @@ func (m *merging) one(index uint32, op *wire.Op) (shows bool, err error) {
 	}
 	t.b.SetSlot(sp.num, op.Path, slot, pos)
 	sp.state.Deep = sp.state.Deep || slot == tree.Deep
+	if slot == tree.Put {
+		if ref := wire.BlobOf(op.Body); ref.Size > 0 {
+			t.b.NameBlob(ref, sp.num, op.Path)
+			t.blobs = true
+		}
+	}
 	switch {
 	case slot == tree.Put && sp.state.Many && !m.fresh:
 		s, _, err := t.through().shows(sp, op.Path)

@@ -22,6 +22,7 @@ import (
 
 	"github.com/sennit/sennit"
 
+	"github.com/sennit/sennit/internal/blob"
 	"github.com/sennit/sennit/internal/hub"
 	"github.com/sennit/sennit/internal/keys"
 	"github.com/sennit/sennit/internal/store"
@@ -41,6 +42,7 @@ const (
 type Config struct {
 	Store    *store.Store
 	Identity *keys.Identity
+	Blobs    *blob.Store // nil: values above sennit.MaxInline are neither taken nor read
 	Log      *slog.Logger
 	Now      func() time.Time // default time.Now
 	// Full says that there is no room to write, nil if there is; it is asked
@@ -49,6 +51,9 @@ type Config struct {
 	// Ahead says that this node's clock is wrong, nil if it seems right; it is
 	// asked before each commit of its own. Default: it is right.
 	Ahead func() error
+	// Fetch brings a blob that isn't here, or not wholly, and returns when it is
+	// whole, the context ends, or nobody is left to ask. Default: nobody is.
+	Fetch func(context.Context, Want) error
 }
 
 // Node is a running engine. Make one with [New], then call Run.
@@ -60,6 +65,7 @@ type Node struct {
 
 	keys   admitted
 	spaces sync.Map // sennit.Space -> *space
+	blobs  blobs
 
 	mu     sync.Mutex // guards what follows
 	queue  []*request
@@ -112,6 +118,10 @@ func open(c Config) (*Node, error) {
 		cfg: c, st: c.Store, hub: hub.New[*sennit.Update](hub.Config{Ring: 2 * sennit.MaxOps}), self: c.Identity.Principal(),
 		wake: make(chan struct{}, 1), room: make(chan struct{}),
 		own: map[ownLog]*logState{}, logs: map[uint32]*logState{},
+		blobs: blobs{pins: map[sennit.Blob]int{}, changed: make(chan struct{})},
+	}
+	if n.cfg.Fetch == nil {
+		n.cfg.Fetch = func(_ context.Context, w Want) error { return nobody(w) }
 	}
 	v, err := n.st.View()
 	if err != nil {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/sennit/sennit"
 
+	"github.com/sennit/sennit/internal/blob"
 	"github.com/sennit/sennit/internal/keys"
 	"github.com/sennit/sennit/internal/node"
 	"github.com/sennit/sennit/internal/store"
@@ -35,7 +36,11 @@ func start(t testing.TB, fs vfs.FS, id *keys.Identity) *node.Node {
 	if err != nil {
 		t.Fatal(err)
 	}
-	n, err := node.New(node.Config{Store: st, Identity: id, Log: slog.New(slog.DiscardHandler)})
+	blobs, err := blob.Open(blob.Config{Dir: "blobs", FS: fs})
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, err := node.New(node.Config{Store: st, Identity: id, Blobs: blobs, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}

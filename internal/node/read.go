@@ -135,12 +135,12 @@ func (b *view) Get(_ context.Context, a sennit.Addr) (sennit.Node, error) {
 }
 
 // Open implements [sennit.Bus].
-func (b *view) Open(_ context.Context, a sennit.Addr) (sennit.Node, sennit.Content, error) {
+func (b *view) Open(ctx context.Context, a sennit.Addr) (sennit.Node, sennit.Content, error) {
 	sp, v, err := b.open(a)
 	if err != nil {
 		return sennit.Node{}, nil, err
 	}
-	n, c, err := b.content(sp, v, a)
+	n, c, err := b.content(ctx, sp, v, a)
 	if err != nil {
 		v.Release()
 		return sennit.Node{}, nil, err
@@ -149,7 +149,7 @@ func (b *view) Open(_ context.Context, a sennit.Addr) (sennit.Node, sennit.Conte
 }
 
 // content opens what a path shows. It keeps the view if it fails not.
-func (b *view) content(sp *space, v *store.View, a sennit.Addr) (n sennit.Node, c sennit.Content, err error) {
+func (b *view) content(ctx context.Context, sp *space, v *store.View, a sennit.Addr) (n sennit.Node, c sennit.Content, err error) {
 	l := b.n.through(v)
 	s, ok, err := l.shows(sp, a.Path)
 	if err == nil && !ok {
@@ -162,7 +162,10 @@ func (b *view) content(sp *space, v *store.View, a sennit.Addr) (n sennit.Node, 
 	case err != nil:
 		return n, nil, err
 	case n.Value.Blob != nil:
-		return n, nil, sennit.Errorf(sennit.Unsupported, "values as big as that at %s can't be read yet", a)
+		if c, err = b.n.openBlob(ctx, Want{sp.id, a.Path, *n.Value.Blob}); err == nil {
+			v.Release()
+		}
+		return n, c, err
 	case n.Value.Stream > 0:
 		stream, err := l.content(sp, a.Path, n.Value.Stream)
 		return n, &held{stream, v}, err
@@ -258,11 +261,21 @@ func (b *view) Write(ctx context.Context, root string, changes []sennit.Change) 
 			"write them in several parts")
 	}
 	sp := b.n.space(id)
-	r := &request{space: id, class: wire.Data, ops: make([]wire.Op, len(changes)), done: make(chan result, 1)}
 	for i := range changes {
 		if err := b.check(sp, id, &changes[i]); err != nil {
 			return "", err
 		}
+		if changes[i].Value.Blob != nil {
+			return "", sennit.Hint(sennit.Errorf(sennit.Unsupported, "references to blobs can't be written"), "put the bytes themselves, from a stream")
+		}
+	}
+	return b.commit(ctx, sp, id, changes)
+}
+
+// commit writes changes that were checked.
+func (b *view) commit(ctx context.Context, sp *space, id sennit.Space, changes []sennit.Change) (v sennit.Version, err error) {
+	r := &request{space: id, class: wire.Data, ops: make([]wire.Op, len(changes)), done: make(chan result, 1)}
+	for i := range changes {
 		if changes[i].If != nil {
 			r.conds = append(r.conds, condition{changes[i].Path, *changes[i].If})
 		}
@@ -292,11 +305,23 @@ func (b *view) Write(ctx context.Context, root string, changes []sennit.Change) 
 
 // Put implements [sennit.Bus].
 func (b *view) Put(ctx context.Context, a sennit.Addr, typ string, content io.Reader, cond *sennit.Version) (sennit.Version, error) {
-	data, err := io.ReadAll(io.LimitReader(content, sennit.MaxInline+1))
+	id, err := b.n.Resolve(a.Root)
 	if err != nil {
 		return "", err
 	}
-	return b.Write(ctx, a.Root, []sennit.Change{{Kind: sennit.KindPut, Path: a.Path, Value: sennit.Value{Type: typ, Data: data}, If: cond}})
+	sp := b.n.space(id)
+	change := sennit.Change{Kind: sennit.KindPut, Path: a.Path, Value: sennit.Value{Type: typ}, If: cond}
+	if err := b.check(sp, id, &change); err != nil {
+		return "", err // before any byte is taken in
+	}
+	value, unpin, err := b.n.takeIn(ctx, content)
+	if err != nil {
+		return "", err
+	}
+	defer unpin()
+	value.Type = typ
+	change.Value = value
+	return b.commit(ctx, sp, id, []sennit.Change{change})
 }
 
 // check says what is wrong with a change before it is queued.
@@ -337,8 +362,6 @@ func (b *view) check(sp *space, id sennit.Space, c *sennit.Change) error {
 		return sennit.Errorf(sennit.BadInput, "%.40q is not a media type", c.Value.Type)
 	case c.Kind == sennit.KindAppend && len(c.Value.Data) == 0:
 		return sennit.Errorf(sennit.BadInput, "nothing is to be added to the stream at %s", c.Path)
-	case c.Value.Blob != nil:
-		return sennit.Errorf(sennit.Unsupported, "references to blobs can't be written yet")
 	}
 	return nil
 }

@@ -25,6 +25,7 @@ type txn struct {
 	touched map[*space]struct{}
 	spaces  map[sennit.Space]*space // that the store doesn't know yet
 	forked  bool                    // a log got another branch
+	blobs   bool                    // some put names one
 	nodes   []treeNode              // room
 	events  []hub.Event[*sennit.Update]
 }

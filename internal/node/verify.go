@@ -30,6 +30,7 @@ const (
 
 const (
 	doRestore = "keep a copy of the data directory, and restore it from a backup"
+	doRefetch = "remove the file; it is fetched again from a node that has it"
 	doRebuild = "keep a copy of the data directory and report this: what was signed is whole, what is derived from it is not"
 )
 
@@ -85,7 +86,39 @@ func (n *Node) Verify(ctx context.Context, progress func(done, total uint64)) (f
 		}
 		found = append(found, x.found...)
 	}
-	return found, nil
+	blobs, err := n.verifyBlobs(ctx)
+	return append(found, blobs...), err
+}
+
+// verifyBlobs reads the blobs that are here and that values name, and checks
+// them.
+func (n *Node) verifyBlobs(ctx context.Context) (found []Finding, err error) {
+	if n.cfg.Blobs == nil {
+		return nil, nil
+	}
+	v, err := n.st.View()
+	if err != nil {
+		return nil, err
+	}
+	defer v.Release()
+	var last sennit.Blob
+	err = v.AllBlobNames(func(name store.BlobName) error {
+		if name.Blob == last || len(found) == maxFindings {
+			return ctx.Err()
+		}
+		last = name.Blob
+		switch err := n.cfg.Blobs.Verify(ctx, name.Blob); sennit.CodeOf(err) {
+		case "", sennit.NotFound:
+			return nil
+		case sennit.Internal:
+			id, _ := n.st.SpaceByNum(name.Space)
+			found = append(found, Finding{What: err.Error(), Where: fmt.Sprintf("/%s/%s", id, name.Path), Do: doRefetch})
+			return nil
+		default:
+			return err
+		}
+	})
+	return found, err
 }
 
 // commits counts the commits of a space.

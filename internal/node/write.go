@@ -98,6 +98,9 @@ func (n *Node) append(reqs []*request) error {
 		return err
 	}
 	n.hub.Publish(t.events)
+	if t.blobs {
+		n.blobs.touch()
+	}
 	for i, r := range reqs {
 		results[i].n = n.arrivals
 		r.finish(results[i])

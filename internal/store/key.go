@@ -27,10 +27,12 @@ import (
 //	p <space> <path> <slot>           index: live ops by path, and of a stream what it comes to
 //	q <space> <path> <slot> <clock u64> <log> <seq u64> <index u16>
 //	                                  index: live ops of slots that hold many, oldest first: bytes that they add to a stream
+//	b <root 32> <size u64> <space> <path>
+//	                                  a put there named the blob; it may be gone
 //	t <space> <folds u32> ...         trie of digests (package tree)
 //	d <space> <folds u32>             arrival u64 up to which the trie is up to date
 //
-// All but c, o, n, l, s, e, m and x can be rebuilt from those.
+// All but b, c, o, n, l, s, e, m and x can be rebuilt from those.
 const (
 	keyMeta    = 'm'
 	keyLocal   = 'x'
@@ -45,6 +47,7 @@ const (
 	keyProof   = 'e'
 	keyIndex   = 'p'
 	keyMany    = 'q'
+	keyBlob    = 'b'
 	keyTrie    = 't'
 	keyTrieAt  = 'd'
 )

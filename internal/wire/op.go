@@ -122,6 +122,15 @@ func DecodePut(b []byte) (Put, error) {
 	return Put{v}, r.end("put")
 }
 
+// BlobOf is the blob that the body of a put names, zero if it holds its value.
+func BlobOf(body []byte) (ref sennit.Blob) {
+	if len(body) > 0 && body[0] == 1 {
+		r := reader{b: body}
+		_, _, ref = r.rawValue()
+	}
+	return ref
+}
+
 func appendValue(dst []byte, v sennit.Value) []byte {
 	if v.Blob == nil {
 		dst = appendBytes(append(dst, 0), v.Type)

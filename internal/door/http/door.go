@@ -113,7 +113,7 @@ func New(cfg Config) (*Door, error) {
 		}
 	}
 	defaults(&l.Header, 32<<10)
-	defaults(&l.Value, sennit.MaxInline)
+	defaults(&l.Value, 1<<40)
 	defaults(&l.ReadHeader, 10*time.Second)
 	defaults(&l.Read, time.Minute)
 	defaults(&l.Write, time.Minute)

@@ -174,7 +174,7 @@ func TestPercentEncodingIsUndoneOnce(t *testing.T) {
 }
 
 func TestBodiesHaveLimits(t *testing.T) {
-	h := open(t, nil)
+	h := open(t, func(c *httpdoor.Config) { c.Limits.Value = sennit.MaxInline })
 	full := strings.Repeat("x", sennit.MaxInline)
 	want(t, h.ask(t, "PUT", "/me/full", full), 204, "")
 	if got := h.text(t, "full"); got != full {

@@ -1,0 +1,256 @@
+package node
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"io"
+	"sync"
+
+	"github.com/sennit/sennit"
+
+	"github.com/sennit/sennit/internal/blob"
+	"github.com/sennit/sennit/internal/store"
+	"github.com/sennit/sennit/internal/tree"
+	"github.com/sennit/sennit/internal/wire"
+)
+
+// This file is about values that are too big for an op: how their bytes come
+// in, and who may have them. The bytes are with package blob.
+
+// Want is a blob, and a path of which it is the value.
+type Want struct {
+	Space sennit.Space
+	Path  sennit.Path
+	Blob  sennit.Blob
+}
+
+// nobody is the error where a blob can't be had.
+func nobody(w Want) error {
+	return sennit.Hint(sennit.Errorf(sennit.Unreachable, "the bytes of /%s/%s are not here, and nobody who has them can be reached", w.Space, w.Path),
+		"try again when a node that follows the space is running")
+}
+
+// blobs is what the engine knows of blobs besides the store.
+type blobs struct {
+	mu      sync.Mutex
+	pins    map[sennit.Blob]int // that must stay, whether or not anything names them
+	changed chan struct{}       // closed and replaced when a put names one
+}
+
+func (b *blobs) touch() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	close(b.changed)
+	b.changed = make(chan struct{})
+}
+
+// pin keeps a blob until it is called off.
+func (b *blobs) pin(ref sennit.Blob) (unpin func()) {
+	b.mu.Lock()
+	b.pins[ref]++
+	b.mu.Unlock()
+	return sync.OnceFunc(func() {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		if b.pins[ref]--; b.pins[ref] == 0 {
+			delete(b.pins, ref)
+		}
+	})
+}
+
+// fullEvery is how many bytes are taken in before it is asked again whether
+// there is room for more.
+const fullEvery = 16 << 20
+
+// takeIn keeps the bytes of a value. A blob stays until unpin, and then as long
+// as something names it.
+func (n *Node) takeIn(ctx context.Context, from io.Reader) (v sennit.Value, unpin func(), err error) {
+	if n.cfg.Blobs == nil {
+		v.Data, err = io.ReadAll(io.LimitReader(from, sennit.MaxInline+1))
+		if err == nil && len(v.Data) > sennit.MaxInline {
+			err = sennit.Errorf(sennit.TooLarge, "the value has more than %d bytes, and this node keeps no larger ones", sennit.MaxInline)
+		}
+		return v, func() {}, err
+	}
+	w := n.cfg.Blobs.Create()
+	defer w.Abort()
+	buf := make([]byte, 256<<10)
+	for left := 0; err == nil; {
+		if left <= 0 {
+			if err = n.cfg.Full(); err != nil {
+				break
+			}
+			left = fullEvery
+		}
+		if err = ctx.Err(); err != nil {
+			err = sennit.Errorf(sennit.CodeOf(err), "the value was not taken in: %w", err)
+			break
+		}
+		var k int
+		k, err = from.Read(buf)
+		left -= k
+		if _, werr := w.Write(buf[:k]); werr != nil {
+			err = werr
+		}
+	}
+	if !errors.Is(err, io.EOF) {
+		return v, nil, err
+	}
+	// No blob is removed while it is not known which one this will be.
+	n.blobs.mu.Lock()
+	n.blobs.pins[sennit.Blob{}]++
+	n.blobs.mu.Unlock()
+	defer func() {
+		n.blobs.mu.Lock()
+		n.blobs.pins[sennit.Blob{}]--
+		n.blobs.mu.Unlock()
+	}()
+	if v, err = w.Finish(ctx); err != nil || v.Blob == nil {
+		return v, func() {}, err
+	}
+	return v, n.blobs.pin(*v.Blob), nil
+}
+
+// blobContent reads a blob that may not be here yet.
+type blobContent struct {
+	r     *blob.Reader
+	unpin func()
+
+	// Of one that is not here.
+	stop    context.CancelFunc
+	fetched chan struct{} // closed when fetching has ended
+	err     error         // why; set before
+}
+
+// openBlob opens a blob, and begins to fetch it if it isn't here.
+func (n *Node) openBlob(ctx context.Context, w Want) (sennit.Content, error) {
+	if n.cfg.Blobs == nil {
+		return nil, sennit.Errorf(sennit.Unsupported, "the value at /%s/%s has %d bytes, and this node keeps none so large", w.Space, w.Path, w.Blob.Size)
+	}
+	c := &blobContent{unpin: n.blobs.pin(w.Blob)}
+	here, err := n.cfg.Blobs.Has(ctx, w.Blob)
+	if err == nil && !here {
+		var f *blob.Fetch
+		if f, err = n.cfg.Blobs.Begin(ctx, w.Blob); err == nil {
+			fetching, stop := context.WithCancel(context.WithoutCancel(ctx))
+			c.stop, c.fetched = stop, make(chan struct{})
+			go func() {
+				defer close(c.fetched)
+				c.err = errors.Join(n.cfg.Fetch(fetching, w), f.Close())
+			}()
+		}
+	}
+	if err == nil {
+		c.r, err = n.cfg.Blobs.Open(ctx, w.Blob)
+	}
+	if err != nil {
+		return nil, errors.Join(err, c.Close())
+	}
+	return c, nil
+}
+
+// ReadAt reads like [io.ReaderAt]. It waits for bytes that are being fetched.
+func (c *blobContent) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
+	if c.fetched == nil {
+		return c.r.ReadAt(ctx, p, off)
+	}
+	waiting, stop := context.WithCancel(ctx)
+	defer stop()
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		select {
+		case <-c.fetched:
+			if c.err != nil {
+				stop()
+			}
+		case <-waiting.Done():
+		}
+	}()
+	n, err := c.r.ReadAt(waiting, p, off)
+	stop()
+	<-ended
+	if err != nil && !errors.Is(err, io.EOF) && ctx.Err() == nil {
+		select {
+		case <-c.fetched:
+			err = cmp.Or(c.err, err)
+		default:
+		}
+	}
+	return n, err
+}
+
+// Close ends reading, and fetching on its behalf.
+func (c *blobContent) Close() (err error) {
+	if c.stop != nil {
+		c.stop()
+		<-c.fetched
+		c.stop = nil
+	}
+	if c.r != nil {
+		err = c.r.Close()
+		c.r = nil
+	}
+	c.unpin()
+	return err
+}
+
+// Blobs is where the node keeps blobs, nil if it keeps none.
+func (n *Node) Blobs() *blob.Store { return n.cfg.Blobs }
+
+// Missing calls f for the blobs that values of a space name and that aren't
+// here whole, until f fails. What changed after the call began closes changed.
+func (n *Node) Missing(ctx context.Context, f func(Want) error) (changed <-chan struct{}, err error) {
+	n.blobs.mu.Lock()
+	changed = n.blobs.changed
+	n.blobs.mu.Unlock()
+	v, err := n.st.View()
+	if err != nil {
+		return changed, err
+	}
+	defer v.Release()
+	err = v.AllBlobNames(func(name store.BlobName) error {
+		if here, err := n.cfg.Blobs.Has(ctx, name.Blob); here || err != nil {
+			return err
+		}
+		if live, err := n.namesBlob(v, name); !live || err != nil {
+			return err
+		}
+		id, _ := n.st.SpaceByNum(name.Space)
+		return f(Want{id, name.Path, name.Blob})
+	})
+	return changed, err
+}
+
+// namesBlob reports whether the value that counts at a path is a blob.
+func (n *Node) namesBlob(r reader, name store.BlobName) (bool, error) {
+	pos, ok, err := r.At(name.Space, name.Path, tree.Put)
+	if !ok || err != nil {
+		return false, err
+	}
+	raw, err := r.Op(pos.Log, pos.Seq, pos.Index)
+	if raw == nil || err != nil {
+		return false, err
+	}
+	op, err := wire.DecodeOp(raw)
+	if err != nil {
+		return false, unreadable(name.Path, err)
+	}
+	return wire.BlobOf(op.Body) == name.Blob, nil
+}
+
+// MayHave reports whether somebody may be given a blob: they may read the path,
+// and the value there is that blob.
+func (n *Node) MayHave(who sennit.Principal, w Want) (bool, error) {
+	sp := n.space(w.Space)
+	if sp == nil || !n.may(Caller{Principal: who}, sp, sennit.Read, w.Path) {
+		return false, nil
+	}
+	v, err := n.st.View()
+	if err != nil {
+		return false, err
+	}
+	defer v.Release()
+	return n.namesBlob(v, store.BlobName{Blob: w.Blob, Space: sp.num, Path: w.Path})
+}
