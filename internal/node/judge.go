@@ -101,7 +101,9 @@ func (t *txn) refold(sp *space) error {
 
 	t.b.ClearIndex(sp.num)
 	newest := sp.state.Clock
-	sp.state, sp.waiting, sp.held = store.SpaceState{Folds: sp.state.Folds + 1}, 0, time.Time{}
+	sp.state.Clock, sp.state.Deep, sp.state.Many = 0, false, false
+	sp.state.Folds++
+	sp.waiting, sp.held = 0, time.Time{}
 	if err := t.again(sp, all); err != nil {
 		return err
 	}

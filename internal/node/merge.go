@@ -35,6 +35,10 @@ func (t *txn) data(sp *space, f arriving, own bool) error {
 	}
 	t.keep(sp)
 	size := t.put(f.ls, f.Commit)
+	sp.state.Ops += uint64(f.Ops())
+	if f.had != nil {
+		sp.state.Ops -= uint64(f.had.Ops())
+	}
 	return t.merge(sp, f.ls, f.Commit, size, was, own)
 }
 

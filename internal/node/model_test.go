@@ -40,6 +40,7 @@ type scene struct {
 	refs    reference
 	heads   []sennit.Hash // all authority commits, oldest first
 	watches []*watcher    // of each node
+	drops   bool          // nodes collect what is superseded at once, and nobody loses a right, which would bring it back
 	ties    bool          // clocks are few, and newer than what nodes write: most ops are the newest, and many equally
 	fetched map[sennit.Hash]*log
 	base    time.Time
@@ -51,9 +52,13 @@ func newScene(t failer, tb testing.TB, c *choices) *scene {
 	id := newIdentity(tb, "owner")
 	s := &scene{t: t, choices: c, owner: id.person, space: id.Space(), spare: secret("spare"), fetched: map[sennit.Hash]*log{}, base: time.Now()}
 	s.refs.space = s.space
-	s.ties = s.coin()
+	s.ties, s.drops = s.coin(), s.coin()
+	undo := time.Duration(0)
+	if s.drops {
+		undo = 1
+	}
 	for i, name := range []string{"owner", "left", "right"} {
-		s.nodes = append(s.nodes, boot(t, &machine{id: newIdentity(tb, name), fs: vfs.NewMem()}))
+		s.nodes = append(s.nodes, boot(t, &machine{id: newIdentity(tb, name), fs: vfs.NewMem(), undo: undo}))
 		if i > 0 {
 			s.people = append(s.people, s.nodes[i].id.person)
 		}
@@ -100,7 +105,10 @@ func (s *scene) fetch() {
 					s.rules = append(s.rules, have)
 				}
 			}
-			for _, c := range l.commits[len(have.commits):] {
+			for _, c := range l.commits {
+				if c.Seq <= uint64(len(have.commits)) {
+					continue
+				}
 				have.adopt(c)
 				if l.rec.Class == wire.Authority {
 					s.heads = append(s.heads, c.ID)
@@ -212,7 +220,11 @@ func (s *scene) fork() {
 
 // rule makes a rule, or changes keys.
 func (s *scene) rule() {
-	switch s.between(0, 7) {
+	least := 0
+	if s.drops {
+		least = 2
+	}
+	switch s.between(least, 7) {
 	case 0: // a person's device goes
 		p := s.people[2]
 		if len(p.events) == 2 {
@@ -253,7 +265,7 @@ func (s *scene) local() {
 		} else if s.between(0, 2) == 0 {
 			c.Kind, c.Delta, c.Value = sennit.KindAdd, int64(s.between(-2, 5)), sennit.Value{}
 		} else if s.between(0, 2) == 0 {
-			c.Kind = sennit.KindAppend
+			c.Kind, c.Value.Data = sennit.KindAppend, fmt.Append(nil, "<local", i, ">")
 		}
 		changes = append(changes, c)
 	}
@@ -338,6 +350,20 @@ func (s *scene) restart() {
 		s.t.Fatalf("stop: %v", err)
 	}
 	boot(s.t, m)
+}
+
+// collect has a node drop what is superseded.
+func (s *scene) collect() {
+	m := oneOf(s, s.nodes)
+	if m.Authority(s.space) == nil {
+		return
+	}
+	if _, err := m.Collect(context.Background(), s.space, nil); err != nil {
+		s.t.Fatalf("collect: %v", err)
+	}
+	if s.between(0, 3) == 0 {
+		m.whole(s.t, "a node that collected")
+	}
 }
 
 // read has a watcher read what there is, or go away until it reads again.
@@ -583,7 +609,7 @@ func converge(t *testing.T, c *choices) error {
 		actions := []func(){
 			s.write, s.write, s.fork, s.rule, s.local, s.deliver, s.deliver, s.restart,
 			func() { time.Sleep(time.Second) },
-			s.relay, s.relay, s.read, s.read,
+			s.relay, s.relay, s.read, s.read, s.collect,
 		}
 		for len(c.list) > 40 { // the rest decides how it ends
 			actions[s.between(0, len(actions)-1)]()

@@ -51,6 +51,9 @@ type Config struct {
 	// Ahead says that this node's clock is wrong, nil if it seems right; it is
 	// asked before each commit of its own. Default: it is right.
 	Ahead func() error
+	// Undo is for how long what was overwritten or deleted may be wanted back:
+	// collection drops it then. Default 30 days; negative: for ever.
+	Undo time.Duration
 	// Fetch brings a blob that isn't here, or not wholly, and returns when it is
 	// whole, the context ends, or nobody is left to ask. Default: nobody is.
 	Fetch func(context.Context, Want) error
@@ -119,6 +122,9 @@ func open(c Config) (*Node, error) {
 		wake: make(chan struct{}, 1), room: make(chan struct{}),
 		own: map[ownLog]*logState{}, logs: map[uint32]*logState{},
 		blobs: blobs{pins: map[sennit.Blob]int{}, changed: make(chan struct{})},
+	}
+	if n.cfg.Undo == 0 {
+		n.cfg.Undo = undoWindow
 	}
 	if n.cfg.Fetch == nil {
 		n.cfg.Fetch = func(_ context.Context, w Want) error { return nobody(w) }
@@ -219,6 +225,7 @@ func (n *Node) Run(ctx context.Context) error {
 	hctx, stopWaking := context.WithCancel(ctx)
 	defer stopWaking()
 	wakers.Go(func() { n.hub.Run(hctx) })
+	wakers.Go(func() { n.collectDue(hctx) })
 	held := time.NewTimer(time.Hour)
 	defer held.Stop()
 	for {

@@ -171,12 +171,25 @@ func (w *watch) changes(pats []pattern, n uint64) []source {
 	}
 	var all []source
 	if w.o.Tail {
-		return append(all, w.merged(pats, spaces, n))
+		return append(all, w.complete(spaces, n), w.merged(pats, spaces, n))
 	}
 	for _, sp := range spaces {
 		all = append(all, w.changed(pats, sp, n))
 	}
 	return all
+}
+
+// complete has the watch start over if something that arrived after n is gone,
+// which a tail would have told. It gives nothing itself.
+func (w *watch) complete(spaces []*space, n uint64) source {
+	return func(w *watch) (bool, error) {
+		for _, sp := range spaces {
+			if state, err := w.view.SpaceState(sp.num); err != nil || state.Dropped > n {
+				return false, cmp.Or(err, errReset)
+			}
+		}
+		return false, nil
+	}
 }
 
 // merged replays arrivals of several spaces in one order.

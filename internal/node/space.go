@@ -28,7 +28,8 @@ type space struct {
 	waiting int       // bytes of commits that wait
 	held    time.Time // when the first held commit's clock is due; zero if none is
 
-	digests sync.Mutex // held by whoever brings the trie up to date
+	digests    sync.Mutex // held by whoever brings the trie up to date
+	collecting sync.Mutex // held by whoever collects
 }
 
 // authority tells who may do what, for everybody but the committer.

@@ -234,6 +234,7 @@ type machine struct {
 	st   *store.Store
 	now  func() time.Time
 	full func() error
+	undo time.Duration
 	stop func() error // ends Run cleanly
 }
 
@@ -243,7 +244,7 @@ func boot(t failer, m *machine) *machine {
 	if m.st, err = store.Open(store.Config{Dir: cmp.Or(m.dir, "store"), FS: m.fs}); err != nil {
 		t.Fatalf("open the store: %v", err)
 	}
-	m.Node, err = node.New(node.Config{Store: m.st, Identity: m.id.Identity, Log: slog.New(slog.DiscardHandler), Now: m.now, Full: m.full})
+	m.Node, err = node.New(node.Config{Store: m.st, Identity: m.id.Identity, Log: slog.New(slog.DiscardHandler), Now: m.now, Full: m.full, Undo: m.undo})
 	if err != nil {
 		t.Fatalf("open the node: %v", err)
 	}
@@ -671,7 +672,8 @@ func (r *reference) device() sennit.Device {
 	return sennit.Device{}
 }
 
-// own is the logs in which a node writes to a space, out of its store.
+// own is the logs in which a node writes to a space, out of its store: the
+// commits that it hasn't dropped.
 func (m *machine) own(t failer, space sennit.Space) (logs []*log) {
 	t.Helper()
 	v, err := m.st.View()
@@ -699,10 +701,15 @@ func (m *machine) own(t failer, space sennit.Space) (logs []*log) {
 				return err
 			}
 			c, err := commit.Restore(sl.ID, seq, rec, ops)
-			if err == nil {
-				l.adopt(c)
+			if err != nil {
+				return err
 			}
-			return err
+			if seq == uint64(len(l.commits))+1 {
+				l.adopt(c)
+			} else { // some before it were dropped
+				l.commits = append(l.commits, c)
+			}
+			return nil
 		}); err != nil {
 			t.Fatalf("own log: %v", err)
 		}

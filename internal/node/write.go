@@ -28,6 +28,7 @@ type request struct {
 	do       func(*store.Batch) error
 	follow   func(*Follow) // changes how the space is followed
 	rejudge  bool          // the commits of the space that wait
+	drop     *drop         // what a collection removes
 
 	size int
 	done chan result  // has room for one; or
@@ -53,7 +54,7 @@ func (r *request) finish(res result) {
 // change verdicts, or it reads what it changes, for which all that came before
 // must be in the store.
 func (r *request) alone() bool {
-	return r.rejudge || r.follow != nil || r.class == wire.Authority || len(r.evidence) > 0 || r.run != nil && r.run.rec.Class == wire.Authority
+	return r.rejudge || r.drop != nil || r.follow != nil || r.class == wire.Authority || len(r.evidence) > 0 || r.run != nil && r.run.rec.Class == wire.Authority
 }
 
 type result struct {
@@ -281,6 +282,9 @@ func (n *Node) other(t *txn, r *request) (res result) {
 	err := t.evidence(sp, r.evidence)
 	if err == nil && r.rejudge {
 		err = t.rejudge(sp)
+	}
+	if err == nil && r.drop != nil {
+		err = t.drop(sp, r.drop)
 	}
 	if err == nil && r.run != nil {
 		res.new, err = t.take(sp, r.run)

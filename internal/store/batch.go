@@ -205,14 +205,7 @@ func (b *Batch) ClearWaiting(space, log uint32, seq uint64) { b.del(waitingKey(s
 
 // SetSpaceState stores a space's state.
 func (b *Batch) SetSpaceState(space uint32, s SpaceState) {
-	flags := byte(0)
-	if s.Deep {
-		flags |= 1
-	}
-	if s.Many {
-		flags |= 2
-	}
-	b.set(key(keyState, space), binary.BigEndian.AppendUint32(append(binary.BigEndian.AppendUint64(nil, s.Clock), flags), s.Folds))
+	b.set(key(keyState, space), s.append(nil))
 }
 
 // PutEvidence stores evidence in a space, by its key.

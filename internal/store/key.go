@@ -16,7 +16,7 @@ import (
 //	m <name>                          what the store knows of itself
 //	x <name>                          the node's own state (settings, follows, invitations)
 //	s <space 32>                      number of a space
-//	k <space>                         state of a space: clock u64, flags u8, folds u32
+//	k <space>                         state of a space: clock u64, flags u8, folds u32, ops, kept, dropped u64
 //	l <number>                        record of a log (docs/formats/commits.md)
 //	c <log> <seq u64>                 commit (docs/formats/stored.md)
 //	o <log> <seq u64> <index u16>     op

@@ -2,6 +2,7 @@ package store
 
 import (
 	"strings"
+	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
@@ -11,7 +12,22 @@ import (
 // in its own, and syncs their directory once, behind both. A file system that
 // doesn't keep the order of names could, after a power failure, have the
 // marker alone, and with it no store.
-type markedFS struct{ vfs.FS }
+type markedFS struct {
+	vfs.FS
+	lean *atomic.Bool // logs that are kept to be used again are removed instead, see [Store.Shrink]
+}
+
+// ReuseForWrite implements [vfs.FS].
+func (fs markedFS) ReuseForWrite(old, name string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	if !fs.lean.Load() {
+		return fs.FS.ReuseForWrite(old, name, c)
+	}
+	f, err := fs.FS.Create(name, c)
+	if err == nil {
+		err = fs.Remove(old)
+	}
+	return f, err
+}
 
 // Create implements [vfs.FS].
 func (fs markedFS) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {

@@ -18,6 +18,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -65,6 +66,7 @@ type Store struct {
 	cfg   Config
 	db    *pebble.DB
 	cache *pebble.Cache
+	lean  *atomic.Bool
 	epoch uint64
 
 	mu     sync.RWMutex // guards what follows
@@ -100,12 +102,13 @@ func Open(c Config) (*Store, error) {
 	s := &Store{
 		cfg:    c,
 		cache:  pebble.NewCache(blockCache),
+		lean:   new(atomic.Bool),
 		spaces: map[sennit.Space]uint32{},
 		byID:   map[sennit.Hash]*Log{},
 		forks:  map[sennit.Hash][]*Log{},
 	}
 	opts := &pebble.Options{
-		FS:                          markedFS{c.FS},
+		FS:                          markedFS{c.FS, s.lean},
 		Cache:                       s.cache,
 		MemTableSize:                memTable,
 		MemTableStopWritesThreshold: memTables,

@@ -198,6 +198,22 @@ func (v reads) Size(log uint32) (uint64, error) {
 	return binary.BigEndian.Uint64(it.Key()[5:]), nil
 }
 
+// NextCommit finds the first commit of a log from seq on.
+func (v reads) NextCommit(log uint32, seq uint64) (next uint64, ok bool, err error) {
+	it, err := v.r.NewIter(&pebble.IterOptions{LowerBound: commitKey(nil, log, seq), UpperBound: after(key(keyCommit, log))})
+	if err != nil {
+		return 0, false, readError(err)
+	}
+	defer it.Close()
+	if !it.First() {
+		return 0, false, it.Error()
+	}
+	if len(it.Key()) != 13 {
+		return 0, false, damaged(it.Key())
+	}
+	return binary.BigEndian.Uint64(it.Key()[5:]), true, nil
+}
+
 // Op reads an op, nil if it isn't here.
 func (v reads) Op(log uint32, seq uint64, index uint32) ([]byte, error) {
 	return v.get(opKey(make([]byte, 0, 16), log, seq, index))
@@ -410,8 +426,12 @@ func (v reads) WaitOf(space, log uint32, seq uint64) (w Wait, waits bool, err er
 type SpaceState struct {
 	Clock uint64 // of the newest op that was applied
 	Deep  bool   // some path may hold a deep del
-	Many  bool   // some path may hold ops in slot Add or Other
+	Many  bool   // some path may hold ops in slots that hold many
 	Folds uint32 // how often the index was made anew: the trie of digests is that of one fold
+
+	Ops     uint64 // data ops that are stored
+	Kept    uint64 // of them, those that the last collection left
+	Dropped uint64 // the newest arrival of which a collection dropped something
 }
 
 // SpaceState reads a space's state.
@@ -421,10 +441,29 @@ func (v reads) SpaceState(space uint32) (s SpaceState, err error) {
 	switch {
 	case err != nil || b == nil:
 		return s, err
-	case len(b) != 13:
+	case len(b) != spaceStateLen:
 		return s, damaged(k)
 	}
-	return SpaceState{binary.BigEndian.Uint64(b), b[8]&1 != 0, b[8]&2 != 0, binary.BigEndian.Uint32(b[9:])}, nil
+	u64 := binary.BigEndian.Uint64
+	return SpaceState{u64(b), b[8]&1 != 0, b[8]&2 != 0, binary.BigEndian.Uint32(b[9:]), u64(b[13:]), u64(b[21:]), u64(b[29:])}, nil
+}
+
+const spaceStateLen = 37
+
+func (s SpaceState) append(dst []byte) []byte {
+	flags := byte(0)
+	if s.Deep {
+		flags |= 1
+	}
+	if s.Many {
+		flags |= 2
+	}
+	dst = append(binary.BigEndian.AppendUint64(dst, s.Clock), flags)
+	dst = binary.BigEndian.AppendUint32(dst, s.Folds)
+	for _, n := range []uint64{s.Ops, s.Kept, s.Dropped} {
+		dst = binary.BigEndian.AppendUint64(dst, n)
+	}
+	return dst
 }
 
 // Evidence calls f for each evidence in a space.

@@ -66,6 +66,15 @@ func DecodeOp(b []byte) (Op, error) {
 	return o, o.check()
 }
 
+// PathOf reads the path out of an op's encoding without decoding the rest. It
+// aliases b.
+func PathOf(b []byte) (path []byte, ok bool) {
+	r := reader{b: b}
+	r.u8()
+	path = r.bytes(sennit.MaxPath)
+	return path, r.err == nil
+}
+
 // check says whether the fields fit the kind.
 func (o *Op) check() (err error) {
 	switch {

@@ -1,0 +1,79 @@
+package store
+
+import (
+	"context"
+	"math"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/sennit/sennit"
+
+	"github.com/sennit/sennit/internal/commit"
+	"github.com/sennit/sennit/internal/tree"
+)
+
+// This file is about what collection removes.
+
+// DropCommit removes a commit's record and all of its ops.
+func (b *Batch) DropCommit(log uint32, seq uint64) {
+	b.buf = commitKey(b.buf[:0], log, seq)
+	b.del(b.buf)
+	b.delRange(opKey(nil, log, seq, 0), opKey(nil, log, seq+1, 0))
+}
+
+// DropOp removes an op.
+func (b *Batch) DropOp(log uint32, seq uint64, index uint32) {
+	b.buf = opKey(b.buf[:0], log, seq, index)
+	b.del(b.buf)
+}
+
+// DropBelow removes the nodes of a log's id tree that lie below one.
+func (b *Batch) DropBelow(log uint32, at commit.Place) {
+	for level := at.Level; level > 0; {
+		level--
+		from, to := at.Index<<(at.Level-level), (at.Index+1)<<(at.Level-level)
+		b.delRange(nodeKey(nil, log, commit.Place{Level: level, Index: from}), nodeKey(nil, log, commit.Place{Level: level, Index: to}))
+	}
+}
+
+// DropArrival forgets that something arrived.
+func (b *Batch) DropArrival(space uint32, n uint64) {
+	b.buf = arrivalKey(b.buf[:0], space, n)
+	b.del(b.buf)
+}
+
+// Index calls f for where each op is that is live in a space, in no order.
+func (v reads) Index(space uint32, f func(Pos) error) error {
+	if err := v.Under(space, "", func(_ sennit.Path, slot tree.Slot, pos Pos) error {
+		if slot.Many() {
+			return nil // its ops are listed by themselves
+		}
+		return f(pos)
+	}); err != nil {
+		return err
+	}
+	return v.ManyUnder(space, "", func(_ sennit.Path, _ tree.Slot, pos Pos, _ uint64) error { return f(pos) })
+}
+
+// Shrink gives the room on disk back that removed data takes. Pebble does so
+// by itself in time, but for logs: it keeps some files to be used again.
+func (s *Store) Shrink(ctx context.Context) error {
+	// Each flush begins a new log. Those that were kept are dropped instead of
+	// used while lean is set.
+	s.lean.Store(true)
+	defer s.lean.Store(false)
+	for range memTables + 2 {
+		b := s.Batch()
+		b.setMeta("epoch", s.epoch) // as it is: a log of nothing isn't ended
+		if err := b.b.Commit(pebble.NoSync); err != nil {
+			return sennit.Errorf(sennit.Internal, "shrink the store: %w", err)
+		}
+		if err := s.db.Flush(); err != nil {
+			return sennit.Errorf(sennit.Internal, "shrink the store: %w", err)
+		}
+	}
+	if err := s.db.Compact(ctx, []byte{0}, []byte{math.MaxUint8}, true); err != nil {
+		return sennit.Errorf(sennit.CodeOf(err), "shrink the store: %w", err)
+	}
+	return nil
+}
