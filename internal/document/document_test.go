@@ -123,6 +123,8 @@ func TestWhatLeavesShow(t *testing.T) {
 		{sennit.Value{Type: document.JSON, Data: []byte(`{"\ud800":1}`)}, reference(document.JSON, 12)},
 		{sennit.Value{Type: "application/json; charset=utf-8", Data: []byte("1")}, reference("application/json; charset=utf-8", 1)},
 		{sennit.Value{Type: document.Text, Blob: &sennit.Blob{Size: 1 << 40}}, reference(document.Text, 1<<40)},
+		{sennit.Value{Type: document.Text, Stream: 1 << 20}, reference(document.Text, 1<<20)},
+		{sennit.Value{Type: document.JSON, Stream: 1 << 20}, reference(document.JSON, 1<<20)},
 		{sennit.Value{Type: document.JSON, Data: []byte(nested(document.MaxNesting))}, `{"a":` + nested(document.MaxNesting) + "}"},
 		{sennit.Value{Type: document.JSON, Data: []byte(objects(document.MaxNesting))}, `{"a":` + objects(document.MaxNesting) + "}"},
 		{sennit.Value{Type: document.JSON, Data: []byte(objects(document.MaxNesting + 1))}, reference(document.JSON, 6*document.MaxNesting+7)},
@@ -223,6 +225,25 @@ func TestOwnValuesMoveWhereTheyMust(t *testing.T) {
 		if got, _, _ := patch(t, c.before, c.patch); !same(got, c.after) {
 			t.Errorf("%s leaves %v", c.patch, got)
 		}
+	}
+}
+
+// TestLongStreamsDoNotMove: the bytes of one are not in its leaf, so a put of
+// that would lose them.
+func TestLongStreamsDoNotMove(t *testing.T) {
+	s := state{at: {Type: document.Text, Stream: 1 << 20}, at.Join("a"): {Type: document.JSON, Data: []byte("1")}}
+	_, err := document.Patch(at, lookup(t, s, map[sennit.Path]bool{}), []byte(`{"a":null}`))
+	_, err2 := document.Diff(at, s.leaves(at), []byte(`{"":{"$value":"","size":1048576,"type":"text/plain; charset=utf-8"}}`))
+	for _, err := range []error{err, err2} {
+		if sennit.CodeOf(err) != sennit.Unsupported || sennit.HintOf(err) == "" {
+			t.Errorf("a long stream moves: %v", err)
+		}
+	}
+	if changes := diff(t, at, s, `{"a":2,"":{"$value":"","size":1048576,"type":"text/plain; charset=utf-8"}}`); len(changes) != 1 {
+		t.Errorf("a long stream that stays: %+v", changes)
+	}
+	if got := s.apply(diff(t, at, s, `{"a":1}`)); len(got) != 1 {
+		t.Errorf("a long stream that is deleted: %v", got)
 	}
 }
 
