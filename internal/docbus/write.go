@@ -127,8 +127,8 @@ func (s *sight) write(changes []sennit.Change) (sennit.Version, error) {
 }
 
 // check fails if the condition doesn't hold. It asks for the digest after the
-// leaves were read: a state does not come back, so if this is the state that
-// the caller means, that was what was read.
+// leaves were read: what is overwritten does not come back, so if this is the
+// state that the caller means, it is the one that was read.
 func (s *sight) check() error {
 	holds := s.cond == nil
 	switch {

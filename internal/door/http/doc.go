@@ -64,9 +64,8 @@
 //	PATCH /me/a/       204 with Version: does a JSON merge patch (RFC 7396)
 //
 // docs/formats/documents.md says which values a document is made of. An answer
-// is of one state and may be of any size; if it can't be finished it breaks
-// off, rather than end. It is ETag that names the state: the digest of the
-// subtree.
+// is of one state, which ETag names by the digest of the subtree, and may be of
+// any size. If it can't be finished it breaks off, rather than end.
 //
 // A PUT has the type application/json, a PATCH that or
 // application/merge-patch+json; others get 415, with what is taken in Accept or
