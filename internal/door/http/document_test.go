@@ -172,7 +172,7 @@ func TestDocumentsThatCannotBeWritten(t *testing.T) {
 		{"PUT", "/me/d/", "\ufeff1", 400, sennit.BadInput, "byte 0"},
 		{"PUT", "/me/d/", strings.Repeat("[", 100_000), 413, sennit.TooLarge, "deep"},
 		{"PUT", "/me/d/", `"` + strings.Repeat("x", sennit.MaxInline+1) + `"`, 413, sennit.TooLarge, "at most 65536"},
-		{"PUT", "/me/d/", many, 413, sennit.TooLarge, "at most 4096"},
+		{"PUT", "/me/d/", many, 413, sennit.TooLarge, "more than 4096 values"},
 		{"PATCH", "/me/d/", many, 413, sennit.TooLarge, "more than 4096 members"},
 		{"PATCH", "/me/d/", `{"b":`, 400, sennit.BadInput, "byte 5"},
 		{"PUT", "/me/", `{}`, 400, sennit.BadInput, "root"},
