@@ -1,6 +1,7 @@
 package sennit
 
 import (
+	"cmp"
 	"strings"
 	"unicode/utf8"
 )
@@ -145,6 +146,25 @@ func (p Path) Join(q Path) Path {
 // Under reports whether p is q or lies below it.
 func (p Path) Under(q Path) bool {
 	return q == "" || p == q || len(p) > len(q) && p[len(q)] == '/' && p[:len(q)] == q
+}
+
+// Compare is the order of paths: a directory before what it holds, names by
+// their bytes. It is not that of the texts: "a/b" comes before "a b", because
+// "a" does.
+func (p Path) Compare(q Path) int {
+	for i := range min(len(p), len(q)) {
+		if x, y := p[i], q[i]; x != y {
+			// Nothing in a component sorts before its end.
+			switch {
+			case x == '/':
+				return -1
+			case y == '/':
+				return 1
+			}
+			return cmp.Compare(x, y)
+		}
+	}
+	return cmp.Compare(len(p), len(q))
 }
 
 // Reserved reports whether the path lies where a space keeps its own

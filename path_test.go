@@ -168,6 +168,21 @@ func TestUnderIsByComponent(t *testing.T) {
 	}
 }
 
+// TestPathsAreOrderedByComponent compares with the order of lists of components.
+func TestPathsAreOrderedByComponent(t *testing.T) {
+	text := rapid.StringMatching(`[a /.-]{0,8}`)
+	rapid.Check(t, func(t *rapid.T) {
+		p, err := sennit.ParsePath(text.Draw(t, "p"))
+		q, err2 := sennit.ParsePath(text.Draw(t, "q"))
+		if err != nil || err2 != nil {
+			t.Skip()
+		}
+		if got, want := p.Compare(q), slices.Compare(p.Components(), q.Components()); got != want {
+			t.Errorf("%q compared with %q is %d, want %d", p, q, got, want)
+		}
+	})
+}
+
 func TestReservedPlaces(t *testing.T) {
 	for _, c := range []string{".id", ".acl", ".group", ".key", ".board"} {
 		for path, want := range map[string]bool{c: true, c + "/x": true, c + "s": false, "x/" + c: false, c[1:]: false} {

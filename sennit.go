@@ -276,7 +276,7 @@ func ParseCursor(text string) (c Cursor, err error) {
 type WatchOptions struct {
 	Since  Cursor // continue after this cursor instead of starting with a snapshot
 	Tail   bool   // every change, in order of arrival; else only the latest state of each path
-	Newest int    // snapshot: only so many values, newest first; 0 means all, in order of path
+	Newest int    // snapshot: only so many values, newest first; 0 means all, as [Path.Compare] has it
 	Queue  int    // bytes that may wait for a slow reader; 0 means 1 MiB
 }
 

@@ -12,8 +12,8 @@
 //   - Listing where there is nothing is [sennit.NotFound], except the root of a
 //     space, which is always there. Deleting what isn't there is done.
 //   - A watch of what isn't there, or may not be read, is an empty snapshot.
-//   - A snapshot is in order of path, or newest first if it was asked for by
-//     number. The Live marker that ends it has a cursor.
+//   - A snapshot is in the order of [sennit.Path.Compare], or newest first if it
+//     was asked for by number. The Live marker that ends it has a cursor.
 //   - Each change has the cursor behind its commit. The changes of one commit
 //     may share it; then one call of Next returns all of them, so that whoever
 //     resumes there has seen all. Cursors inside a snapshot are not for use: a

@@ -86,7 +86,7 @@ func (w *modelWatch) snapshot() {
 		if w.o.Newest > 0 {
 			return cmp.Compare(b.at, a.at)
 		}
-		return cmp.Or(strings.Compare(string(a.space[:]), string(b.space[:])), strings.Compare(string(a.node.Path), string(b.node.Path)))
+		return cmp.Or(strings.Compare(string(a.space[:]), string(b.space[:])), a.node.Path.Compare(b.node.Path))
 	})
 	if w.o.Newest > 0 {
 		facts = facts[:min(w.o.Newest, len(facts))]

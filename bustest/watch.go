@@ -22,13 +22,13 @@ func paths(updates []sennit.Update) string {
 }
 
 func watchSnapshot(t *testing.T, bus sennit.Bus) {
-	for _, p := range []string{"p/c", "p/a/2", "q", "p", "p/a", "pp", "p/b"} {
+	for _, p := range []string{"p/c", "p/a/2", "q", "p", "p/a", "pp", "p/a b", "p/a-", "p/b"} {
 		put(t, bus, p, "at "+p)
 	}
 	put(t, bus, "p/gone", "x")
 	write(t, bus, deleting("p/gone", false))
 	got := watch(t, bus, sennit.WatchOptions{}, subtree("p")).snapshot()
-	if want := "p p/a p/a/2 p/b p/c"; paths(got) != want {
+	if want := "p p/a p/a/2 p/a b p/a- p/b p/c"; paths(got) != want {
 		t.Fatalf("got %s, want %s", paths(got), want)
 	}
 	for _, u := range got {

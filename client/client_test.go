@@ -180,6 +180,15 @@ func TestAnswersThatMakeNoSense(t *testing.T) {
 		"list":   func() error { _, _, err := c.List(t.Context(), addr, sennit.Listing{}); return err },
 		"digest": func() error { _, err := c.Digest(t.Context(), addr); return err },
 		"write":  func() error { _, err := c.Write(t.Context(), "me", []sennit.Change{change}); return err },
+		"document": func() error {
+			doc, _, err := c.Document(t.Context(), addr)
+			if err == nil {
+				_, err = io.ReadAll(doc)
+				doc.Close()
+			}
+			return err
+		},
+		"put document": func() error { _, err := c.PutDocument(t.Context(), addr, []byte("1"), nil); return err },
 		"watch": func() error {
 			w, err := c.Watch(t.Context(), []sennit.Pattern{{Root: "me"}}, sennit.WatchOptions{})
 			if err == nil {
@@ -207,6 +216,12 @@ func TestAnswersThatMakeNoSense(t *testing.T) {
 		{"digest", 200, map[string]string{"Content-Type": "application/vnd.sennit.digest+json"}, `{"hash":"x","ops":1,"cursor":"1-1"}`},
 		{"digest", 200, map[string]string{"Content-Type": "application/vnd.sennit.digest+json"}, `{"hash":"` + strings.Repeat("0", 64) + `","cursor":"1"}`},
 		{"write", 200, nil, ""},
+		{"document", 200, nil, "{}"},
+		{"document", 204, nil, ""},
+		{"document", 200, map[string]string{"Content-Type": "application/json"}, "{}"},
+		{"document", 200, map[string]string{"Content-Type": "application/json", "Etag": `"x"`}, "{}"},
+		{"document", 200, map[string]string{"Content-Type": "application/json", "Etag": `"` + strings.Repeat("1", 64) + `"`, "Content-Length": "9"}, "{}"},
+		{"put document", 200, nil, ""},
 		{"watch", 200, nil, ""},
 	} {
 		header, status, body = c.header, c.status, c.body

@@ -19,17 +19,19 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/sennit/sennit"
+
+	"github.com/sennit/sennit/client"
 )
 
 func (a *app) get() *cobra.Command {
 	return &cobra.Command{
 		Use: "get PATH", Short: "print the value at a path",
-		Long:              "Prints the bytes of the value, and nothing else. A path without a leading slash\nis in your own space: notes/a is /me/notes/a.",
-		Example:           "  sennit get notes/hello\n  sennit get /@bob/posts/1",
+		Long:              "Prints the bytes of the value, and nothing else. A path without a leading slash\nis in your own space: notes/a is /me/notes/a. With a slash at the end of the path it\nprints all that is there as a JSON document: indented for a terminal, else, and with\n--json, in one line.",
+		Example:           "  sennit get notes/hello\n  sennit get /@bob/posts/1\n  sennit get notes/",
 		Args:              args(cobra.ExactArgs(1)),
 		ValidArgsFunction: a.completePaths(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			at, err := sennit.ParseAddr(args[0])
+			at, subtree, err := parseSubtree(args[0])
 			if err != nil {
 				return err
 			}
@@ -38,6 +40,9 @@ func (a *app) get() *cobra.Command {
 				return err
 			}
 			defer c.Close()
+			if subtree {
+				return a.document(cmd.Context(), c, at)
+			}
 			n, content, err := c.Open(cmd.Context(), at)
 			if err != nil {
 				return err
@@ -77,13 +82,23 @@ func (a *app) set() *cobra.Command {
 	var typ string
 	cmd := &cobra.Command{
 		Use: "set PATH VALUE|-|@FILE", Short: "set the value at a path",
-		Long:              "Sets a value: the argument itself, standard input for -, or a file for @FILE, of\nwhatever size. It returns when the value is on disk.",
-		Example:           "  sennit set notes/hello 'hello, world'\n  sennit set pictures/cat @cat.png --type image/png\n  date | sennit set notes/today -",
+		Long:              "Sets a value: the argument itself, standard input for -, or a file for @FILE, of\nwhatever size. It returns when the value is on disk.\n\nWith a slash at the end of the path the value is a JSON document of at most 4 MiB, and\nbecomes all that is there: what it doesn't have is deleted. Only what differs is\nwritten. With --json, the version is empty if nothing does.",
+		Example:           "  sennit set notes/hello 'hello, world'\n  sennit set pictures/cat @cat.png --type image/png\n  date | sennit set notes/today -\n  sennit set recipes/soup/ '{\"serves\":4,\"needs\":[\"peas\",\"mint\"]}'",
 		Args:              args(cobra.ExactArgs(2)),
 		ValidArgsFunction: a.completePaths(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			at, err := sennit.ParseAddr(args[0])
+			at, subtree, err := parseSubtree(args[0])
 			if err != nil {
+				return err
+			}
+			if subtree && typ != "" {
+				return usageError{errors.New("--type has no place here: with a slash at the end of the path, the value is a JSON document")}
+			}
+			if subtree {
+				err := a.writeDocument(cmd.Context(), at, args[1], (*client.Client).PutDocument)
+				if sennit.CodeOf(err) == sennit.BadInput && sennit.HintOf(err) == "" {
+					err = sennit.Hint(err, "without the slash at the end of the path it can be any value")
+				}
 				return err
 			}
 			from, err := a.value(args[1])

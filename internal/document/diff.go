@@ -17,7 +17,9 @@ import (
 // It fails with BadInput if doc is malformed, has two members of one name in an
 // object, or would need a value at the root of the space; with TooLarge if a
 // leaf would be larger than [sennit.MaxInline], or nest deeper than
-// [MaxNesting]; with Internal if what was seen is not in order.
+// [MaxNesting], or if there would be a put beyond [sennit.MaxOps] changes; with
+// Unsupported if a stream would have to move that has more than MaxInline
+// bytes; with Internal if what was seen is not in order.
 func Diff(at sennit.Path, seen []Leaf, doc []byte) ([]sennit.Change, error) {
 	d := differ{at: at}
 	v, err := d.read.read(doc, MaxNesting+sennit.MaxDepth)
@@ -226,6 +228,10 @@ func (d *differ) other(dir *object) (done bool, err error) {
 	}
 	dir.parent = true
 	if p := below(dir.path, emptyName, nil); same {
+		if n := dir.own.Value.Stream; n > 0 {
+			return true, sennit.Hint(sennit.Errorf(sennit.Unsupported, "the stream at %.100q would have to move, and has %d bytes", dir.path, n),
+				"delete it by itself first, or keep a member beside it")
+		}
 		d.changes = append(d.changes, sennit.Change{Kind: sennit.KindPut, Path: p, Value: dir.own.Value})
 	} else {
 		err = d.write(p, nil, want, false)
@@ -255,6 +261,9 @@ func (d *differ) put(p sennit.Path, v *value) error {
 	case p == "":
 		return sennit.Hint(sennit.Errorf(sennit.BadInput, "the root of a space has no value of its own"),
 			"a document there is an object, and each of its names fits a path")
+	case len(d.changes) >= sennit.MaxOps:
+		return sennit.Hint(sennit.Errorf(sennit.TooLarge, "more than %d values differ, which is the most that one commit changes", sennit.MaxOps),
+			"write it in parts: an object within it can be written as a document of its own")
 	case v.nesting > MaxNesting:
 		return sennit.Errorf(sennit.TooLarge, "the value for %.100q nests %d deep; at most %d are allowed", p, v.nesting, MaxNesting)
 	case len(leaf.Data) > sennit.MaxInline:

@@ -61,32 +61,12 @@ func fits(dir sennit.Path, component string) bool {
 	return len(component) <= sennit.MaxComponent && len(dir)+1+len(component) <= sennit.MaxPath && dir.Depth() < sennit.MaxDepth
 }
 
-// compare is the order of paths: by component, a directory before what it
-// holds.
-func compare(a, b sennit.Path) int {
-	for i := range min(len(a), len(b)) {
-		if x, y := a[i], b[i]; x != y {
-			// Nothing in a component sorts before its end.
-			switch {
-			case x == '/':
-				return -1
-			case y == '/':
-				return 1
-			case x < y:
-				return -1
-			}
-			return 1
-		}
-	}
-	return len(a) - len(b)
-}
-
 // inOrder fails unless next may come after last among the leaves of at.
 func inOrder(at, last, next sennit.Path, first bool) error {
 	if !next.Under(at) {
 		return sennit.Errorf(sennit.Internal, "the leaf at %.100q lies outside the document at %.100q", next, at)
 	}
-	if !first && compare(last, next) >= 0 {
+	if !first && last.Compare(next) >= 0 {
 		return sennit.Errorf(sennit.Internal, "the leaf at %.100q comes after the one at %.100q", next, last)
 	}
 	return nil

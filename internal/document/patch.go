@@ -10,6 +10,8 @@ import (
 // at a path, as [Diff] does for a whole document, with the same errors and
 // those that leaves gives. A patch that is no object replaces the document. A
 // reference is patched as a value that is no object: an object takes its place.
+// It fails with TooLarge, and reads no further, if the patch has more than
+// [sennit.MaxOps] members that are not within an array.
 //
 // It reads what the patch names. Of the objects that it goes into, it reads
 // their own values and the first child or two besides.
@@ -19,18 +21,19 @@ func Patch(at sennit.Path, leaves Leaves, patch []byte) ([]sennit.Change, error)
 	if err != nil {
 		return nil, err
 	}
-	seen, err := gather(nil, at, leaves, &v)
+	members := 0
+	seen, err := gather(nil, at, leaves, &v, &members)
 	if err != nil {
 		return nil, err
 	}
-	slices.SortFunc(seen, func(a, b Leaf) int { return compare(a.Path, b.Path) })
+	slices.SortFunc(seen, func(a, b Leaf) int { return a.Path.Compare(b.Path) })
 	seen = slices.CompactFunc(seen, func(a, b Leaf) bool { return a.Path == b.Path })
 	return d.diff(seen, &v)
 }
 
 // gather appends the leaves that the patch v of the document at p depends on,
-// in any order, some twice.
-func gather(seen []Leaf, p sennit.Path, leaves Leaves, v *value) ([]Leaf, error) {
+// in any order, some twice. It counts the members of the patch.
+func gather(seen []Leaf, p sennit.Path, leaves Leaves, v *value, members *int) ([]Leaf, error) {
 	if !v.object {
 		return take(seen, leaves, p, -1)
 	}
@@ -56,13 +59,16 @@ func gather(seen []Leaf, p sennit.Path, leaves Leaves, v *value) ([]Leaf, error)
 			return nil, err
 		}
 	}
+	if *members += len(v.members); *members > sennit.MaxOps {
+		return nil, sennit.Hint(sennit.Errorf(sennit.TooLarge, "the patch has more than %d members", sennit.MaxOps), "patch in several parts")
+	}
 	for i := range v.members {
 		m := &v.members[i]
 		if !fits(p, m.comp) {
 			continue
 		}
 		var err error
-		if seen, err = gather(seen, below(p, m.comp, nil), leaves, &m.value); err != nil {
+		if seen, err = gather(seen, below(p, m.comp, nil), leaves, &m.value, members); err != nil {
 			return nil, err
 		}
 	}

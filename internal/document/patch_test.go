@@ -2,6 +2,7 @@ package document_test
 
 import (
 	"errors"
+	"fmt"
 	"iter"
 	"maps"
 	"slices"
@@ -175,6 +176,31 @@ func TestPatchReadsWhatItNeeds(t *testing.T) {
 		if strings.Join(got, " ") != want {
 			t.Errorf("%s reads %s, want %s", p, got, want)
 		}
+	}
+}
+
+// TestPatchReadsNoMoreThanACommitHolds: each member is a look-up.
+func TestPatchReadsNoMoreThanACommitHolds(t *testing.T) {
+	calls := 0
+	leaves := func(sennit.Path) iter.Seq2[document.Leaf, error] {
+		calls++
+		return func(func(document.Leaf, error) bool) {}
+	}
+	many := func(n int) string {
+		var b strings.Builder
+		b.WriteString(`{"o":{`)
+		for i := range n - 2 {
+			fmt.Fprintf(&b, `"%d":null,`, i)
+		}
+		return b.String() + `"last":null}}`
+	}
+	if _, err := document.Patch(at, leaves, []byte(many(sennit.MaxOps))); err != nil || calls < sennit.MaxOps {
+		t.Errorf("%d members: %d look-ups, %v", sennit.MaxOps, calls, err)
+	}
+	calls = 0
+	_, err := document.Patch(at, leaves, []byte(many(sennit.MaxOps+1)))
+	if sennit.CodeOf(err) != sennit.TooLarge || sennit.HintOf(err) == "" || calls > 10 {
+		t.Errorf("one more: %d look-ups, %v", calls, err)
 	}
 }
 

@@ -154,17 +154,13 @@ func merged(target, patch *value) value {
 func (r *reader) show(at sennit.Path, leaf *Leaf) (v value, reference bool) {
 	lv := &leaf.Value
 	switch {
-	case lv.Blob != nil:
+	case lv.Blob != nil || lv.Stream > 0:
 	case lv.Type == Text && utf8.Valid(lv.Data):
 		return value{atom: *lv}, false
 	case lv.Type == JSON:
 		if v, err := r.read(lv.Data, MaxNesting); err == nil {
 			return v, false
 		}
-	}
-	size := uint64(len(lv.Data))
-	if lv.Blob != nil {
-		size = lv.Blob.Size
 	}
 	typ := lv.Type
 	if typ == "" {
@@ -174,7 +170,7 @@ func (r *reader) show(at sennit.Path, leaf *Leaf) (v value, reference bool) {
 	text := func(s string) value { return value{atom: sennit.Value{Type: Text, Data: []byte(s)}} }
 	return newObject([]member{
 		{"$value", "$value", text(where)},
-		{"size", "size", value{atom: sennit.Value{Type: JSON, Data: strconv.AppendUint(nil, size, 10)}}},
+		{"size", "size", value{atom: sennit.Value{Type: JSON, Data: strconv.AppendUint(nil, lv.Size(), 10)}}},
 		{"type", "type", text(typ)},
 	}), true
 }

@@ -26,6 +26,7 @@ var floors = map[string]int{
 	"internal/document":  1,
 	"internal/wire":      1,
 	"internal/keys":      2,
+	"internal/docbus":    2,
 	"internal/hub":       2,
 	"internal/blob":      2,
 	"internal/commit":    3,

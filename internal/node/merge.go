@@ -356,7 +356,7 @@ func (t *txn) covered(sp *space, p sennit.Path, e tree.Effect, at tree.Stamp, pu
 			err = t.b.Many(sp.num, p, func(s tree.Slot, pos store.Pos, bytes uint64) error { return look(p, s, pos, bytes) })
 		}
 	}
-	slices.SortFunc(c.values, store.ComparePaths)
+	slices.SortFunc(c.values, sennit.Path.Compare)
 	c.values = slices.Compact(c.values)
 	return c, err
 }

@@ -440,7 +440,7 @@ func (x *check) index(ctx context.Context, w *store.View, other *space, live fun
 		case !more2:
 			order = -1
 		default:
-			order = store.ComparePaths(a.path, b.path)
+			order = a.path.Compare(b.path)
 		}
 		where := "/" + x.sp.id.String() + "/"
 		switch {

@@ -2,7 +2,6 @@ package store
 
 import (
 	"bytes"
-	"cmp"
 	"encoding/binary"
 	"errors"
 	"slices"
@@ -220,25 +219,7 @@ func (v reads) Each(space uint32, paths []sennit.Path, f func(int, tree.Slot, Po
 }
 
 // SortPaths sorts paths in the order of their keys.
-func SortPaths(paths []sennit.Path) { slices.SortFunc(paths, ComparePaths) }
-
-// ComparePaths orders paths as their keys are: depth first, by component.
-func ComparePaths(a, b sennit.Path) int {
-	for i := 0; i < len(a) && i < len(b); i++ {
-		x, y := a[i], b[i]
-		if x == y {
-			continue
-		}
-		if x == '/' {
-			x = 0
-		}
-		if y == '/' {
-			y = 0
-		}
-		return cmp.Compare(x, y)
-	}
-	return cmp.Compare(len(a), len(b))
-}
+func SortPaths(paths []sennit.Path) { slices.SortFunc(paths, sennit.Path.Compare) }
 
 // holdsValue reports whether an op in a slot gives its path a value.
 func holdsValue(slot byte) bool {

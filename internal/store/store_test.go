@@ -238,7 +238,7 @@ func TestTheIndexIsAsAMap(t *testing.T) {
 			if have, ok := want[k]; !ok || have != pos || !p.Under(under) {
 				rt.Fatalf("%q %v %v: want %v", p, slot, pos, have)
 			}
-			if store.ComparePaths(last, p) > 0 {
+			if last.Compare(p) > 0 {
 				rt.Fatalf("%q comes after %q", p, last)
 			}
 			last = p

@@ -50,10 +50,40 @@
 // of name, of {"name", "value", "dir"}, where value says that the child holds a
 // value and dir that it has children. ?after=NAME begins after a name, ?limit=N
 // ends after N entries (default 1,000, at most 10,000). If there is more, Link
-// has the next page as rel="next". Whoever accepts only another type gets 406.
+// has the next page as rel="next". It is what comes unless the Accept header
+// prefers a document; whoever accepts neither gets 406.
 //
 // The digest has the type application/vnd.sennit.digest+json: {"hash", "ops",
 // "cursor"}, the hash in hexadecimal.
+//
+// # Documents
+//
+//	GET, HEAD /me/a/   200 with Accept: application/json: all of the subtree as a
+//	                   JSON document, with ETag; 304 for If-None-Match; 404
+//	PUT /me/a/         204 with Version: makes the subtree that of a document
+//	PATCH /me/a/       204 with Version: does a JSON merge patch (RFC 7396)
+//
+// docs/formats/documents.md says which values a document is made of. An answer
+// is of one state, which ETag names by the digest of the subtree, and may be of
+// any size. If it can't be finished it breaks off, rather than end.
+//
+// A PUT has the type application/json, a PATCH that or
+// application/merge-patch+json; others get 415, with what is taken in Accept or
+// Accept-Patch. The body has at most 4 MiB (of strangers 64 KiB), and a patch
+// at most sennit.MaxOps members. What is compared with it, which is all that is
+// there or what the patch names, may take 16 MiB (for strangers 256 KiB). What
+// differs is written as one commit, and nothing if nothing does; then there is
+// no Version. What takes more than one commit (sennit.MaxOps changes,
+// sennit.MaxCommit bytes) gets 413, as does what is over the other limits: it
+// can be written in parts. Reserved places are in no document; to name one is
+// refused.
+//
+// With "If-Match" and the ETag that a GET gave, a writing is done only if the
+// subtree is still in that state, and with "If-None-Match: *" only if nothing is
+// there yet; otherwise the answer is 412. Each value that is written or deleted
+// is so only if it is still what it was in that state, to the moment of the
+// commit. Another value, which the writing leaves alone, may change between the
+// comparison and the commit, and keeps that change.
 //
 // # Commits
 //

@@ -253,14 +253,17 @@ func (d *Door) tree(w http.ResponseWriter, r *http.Request, c Caller, t target) 
 	case !t.slash:
 		allow = "GET, HEAD, PUT, POST, DELETE, OPTIONS"
 	case root:
-		allow = "GET, HEAD, POST, DELETE, OPTIONS"
+		allow = "GET, HEAD, PUT, PATCH, POST, DELETE, OPTIONS"
 	default:
-		allow = "GET, HEAD, DELETE, OPTIONS"
+		allow = "GET, HEAD, PUT, PATCH, DELETE, OPTIONS"
 	}
 	var do func(http.ResponseWriter, *http.Request, Caller, target) error
 	switch m := r.Method; {
 	case m == http.MethodOptions:
 		w.Header().Set("Allow", allow)
+		if t.slash {
+			w.Header().Set("Accept-Patch", acceptPatch)
+		}
 		w.WriteHeader(http.StatusNoContent)
 		return
 	case !allows(allow, m):
@@ -271,6 +274,8 @@ func (d *Door) tree(w http.ResponseWriter, r *http.Request, c Caller, t target) 
 	case t.wild:
 		d.fail(w, r, c, sennit.Errorf(sennit.BadInput, `"*" stands for any component, which only a subscription understands`))
 		return
+	case m == http.MethodPatch || m == http.MethodPut && t.slash:
+		do = d.putDocument
 	case m == http.MethodPut:
 		do = d.put
 	case m == http.MethodDelete:

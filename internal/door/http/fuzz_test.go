@@ -113,6 +113,9 @@ func FuzzRequest(f *testing.F) {
 		"PUT /me/a HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/plain\r\nContent-Length: 5\r\n\r\nhello",
 		"PUT /me/a HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
 		"DELETE /me/a/ HTTP/1.1\r\nHost: localhost\r\nOrigin: null\r\n\r\n",
+		"GET /me/ HTTP/1.1\r\nHost: localhost\r\nAccept: application/json\r\nIf-Match: \"x\"\r\n\r\n",
+		"PUT /me/a/ HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nIf-None-Match: *\r\nContent-Length: 7\r\n\r\n{\"a\":1}",
+		"PATCH /me/a/ HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/merge-patch+json\r\nContent-Length: 10\r\n\r\n{\"b\":null}",
 		"POST /me/ HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/vnd.sennit.commit\r\nContent-Length: 16\r\n\r\nDELETE /me/a/\r\n\r\n",
 		"GET /?key=x HTTP/1.1\r\nHost: localhost\r\nCookie: a=b; sennit-00=x\r\nAuthorization: Bearer x\r\n\r\n",
 	} {

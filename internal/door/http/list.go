@@ -5,10 +5,13 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/sennit/sennit"
+
+	"github.com/sennit/sennit/internal/document"
 )
 
 // The media types of what is not a value.
@@ -28,7 +31,8 @@ type entry struct {
 	Dir   bool   `json:"dir"`
 }
 
-// list answers GET and HEAD of a subtree: the children, or the digest.
+// list answers GET and HEAD of a subtree: the children, the digest, or all of
+// it as a document.
 func (d *Door) list(w http.ResponseWriter, r *http.Request, c Caller, t target) error {
 	q, err := parseQuery(t.query)
 	if err != nil {
@@ -41,6 +45,17 @@ func (d *Door) list(w http.ResponseWriter, r *http.Request, c Caller, t target) 
 	if digest {
 		return d.digest(w, r, c, t, q)
 	}
+	w.Header().Set("Vary", "Accept")
+	switch prefers(r.Header["Accept"], listType, document.JSON) {
+	case document.JSON:
+		if err := q.done(); err != nil {
+			return err
+		}
+		return d.getDocument(w, r, c, t)
+	case "":
+		return status(http.StatusNotAcceptable, sennit.Hint(
+			sennit.Errorf(sennit.Unsupported, "a subtree comes as a listing, %s, or as a document, %s", listType, document.JSON), "ask for one of these types, or for any"))
+	}
 	after, err := q.text("after")
 	if err != nil {
 		return err
@@ -51,10 +66,6 @@ func (d *Door) list(w http.ResponseWriter, r *http.Request, c Caller, t target) 
 	}
 	if err := q.done(); err != nil {
 		return err
-	}
-	if !accepts(r.Header["Accept"], listType) {
-		return status(http.StatusNotAcceptable, sennit.Hint(
-			sennit.Errorf(sennit.Unsupported, "a subtree comes only as a listing, %s", listType), "ask for that type, or for any"))
 	}
 	entries, more, err := d.cfg.Bus(c).List(r.Context(), t.addr, sennit.Listing{After: after, Limit: min(limit, maxList)})
 	if err != nil {
@@ -108,26 +119,45 @@ func answer(w http.ResponseWriter, r *http.Request, typ string, v any) error {
 	return nil
 }
 
-// accepts reports whether Accept fields allow a media type (RFC 9110 section
-// 12.5.1, without the precedence of ranges: any range that allows it will do).
-func accepts(fields []string, typ string) bool {
+// prefers picks the type that Accept fields like best (RFC 9110 section
+// 12.5.1), "" if they allow none. Of two that they like the same, one that is
+// named goes before one that a range allows, and then the first.
+func prefers(fields []string, types ...string) (best string) {
+	quality, named := 0.0, false
+	for _, typ := range types {
+		if q, n := accepts(fields, typ); q > quality || q > 0 && q == quality && n && !named {
+			best, quality, named = typ, q, n
+		}
+	}
+	return best
+}
+
+// accepts tells the quality that Accept fields give a media type, which is that
+// of the narrowest range that has it, and whether that names the type itself.
+func accepts(fields []string, typ string) (quality float64, named bool) {
 	if strings.Join(fields, "") == "" {
-		return true
+		return 1, false
 	}
 	main, _, _ := strings.Cut(typ, "/")
+	narrowest := 0
 	for _, f := range fields {
 		for one := range strings.SplitSeq(f, ",") {
 			rng, params, err := mime.ParseMediaType(one)
-			if err != nil {
+			width := slices.Index([]string{"*/*", main + "/*", typ}, rng) + 1
+			if err != nil || width == 0 || width < narrowest {
 				continue
 			}
-			if q, err := strconv.ParseFloat(params["q"], 64); err == nil && q == 0 {
-				continue
+			q := 1.0
+			if text, ok := params["q"]; ok {
+				if q, err = strconv.ParseFloat(text, 64); err != nil || !(q >= 0 && q <= 1) {
+					continue
+				}
 			}
-			if rng == "*/*" || rng == main+"/*" || rng == typ {
-				return true
+			if width > narrowest || q > quality {
+				quality = q
 			}
+			narrowest = width
 		}
 	}
-	return false
+	return quality, narrowest == 3
 }

@@ -27,7 +27,8 @@ func TestListingOverHTTP(t *testing.T) {
 	}
 	for accept, status := range map[string]int{
 		"*/*": 200, "application/*": 200, "application/vnd.sennit.list+json": 200, "text/html, */*;q=0.1": 200, "text/html, application/vnd.sennit.list+json;q=0.5": 200,
-		"application/json": 406, "text/html": 406, "*/*;q=0": 406, ";;;": 406, "": 200,
+		"application/vnd.sennit.list+json, application/json": 200, "application/json;q=0.5, application/*": 200, "text/html": 406, "application/json;q=0": 406,
+		"*/*, application/vnd.sennit.list+json;q=0": 200, "application/json;q=0, application/vnd.sennit.list+json;q=0, */*": 406, "*/*;q=x": 406, "*/*;q=2": 406, "*/*;q=0": 406, ";;;": 406, "": 200,
 	} {
 		if a := h.ask(t, "GET", "/me/p/", "", "Accept: "+accept); a.status != status {
 			t.Errorf("Accept %q: %d %s", accept, a.status, a.body)

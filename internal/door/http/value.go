@@ -21,8 +21,8 @@ func (d *Door) get(w http.ResponseWriter, r *http.Request, c Caller, t target) e
 	if err := t.none(); err != nil {
 		return err
 	}
-	if r.Header["Version"] != nil || r.Header["Parents"] != nil {
-		return sennit.Errorf(sennit.Unsupported, "older versions of a value are not served")
+	if err := current(r); err != nil {
+		return err
 	}
 	n, content, err := d.cfg.Bus(c).Open(r.Context(), t.addr)
 	if err != nil {
@@ -60,6 +60,14 @@ func (d *Door) get(w http.ResponseWriter, r *http.Request, c Caller, t target) e
 	}
 	// As long as bytes flow, an answer may take as long as it takes.
 	http.ServeContent(patient{w, http.NewResponseController(w), d.cfg.Limits.Write}, r, "", time.Time{}, &seeker{ctx: r.Context(), content: content, size: int64(n.Value.Size())})
+	return nil
+}
+
+// current refuses requests for anything but what is there now.
+func current(r *http.Request) error {
+	if r.Header["Version"] != nil || r.Header["Parents"] != nil {
+		return sennit.Errorf(sennit.Unsupported, "older versions are not served")
+	}
 	return nil
 }
 

@@ -266,7 +266,7 @@ func TestWritesThatCannotBeDoneAsAskedAreRefused(t *testing.T) {
 		{"PUT", "/me/a", "Content-Type: text/", 400},
 		{"PUT", "/me/a", "Content-Type: text/pl\u00e4in", 400},
 		{"PUT", "/me/a", "Content-Type: text/" + strings.Repeat("x", 123), 400},
-		{"PUT", "/me/a/", "X-Nothing: x", 405},
+		{"PUT", "/me/a/", "X-Nothing: x", 415},
 		{"POST", "/me/a", "Content-Type: text/plain", 400},
 		{"POST", "/me/a?add=1", "X-Nothing: there is a body", 400},
 		{"POST", "/me/a?add=", "X-Nothing: x", 400},
