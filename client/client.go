@@ -134,15 +134,24 @@ func (c *Client) Do(ctx context.Context, method, path string, in, out any) error
 // Stream asks for something that is read as it comes, such as the progress of a
 // long check. The caller closes it; ctx ends it.
 func (c *Client) Stream(ctx context.Context, path string) (io.ReadCloser, error) {
+	return c.stream(ctx, http.MethodGet, path)
+}
+
+func (c *Client) stream(ctx context.Context, method, path string) (io.ReadCloser, error) {
 	u, err := url.ParseRequestURI(path)
 	if err != nil || u.Host != "" || !strings.HasPrefix(path, "/") {
 		return nil, sennit.Errorf(sennit.BadInput, "%q is not a path of the node", path)
 	}
-	resp, err := c.do(ctx, http.MethodGet, *u, http.Header{}, nil)
+	resp, err := c.do(ctx, method, *u, http.Header{}, nil)
 	if err != nil {
 		return nil, err
 	}
 	return resp.Body, nil
+}
+
+// StreamPost is Stream for what changes something, such as a long cleaning up.
+func (c *Client) StreamPost(ctx context.Context, path string) (io.ReadCloser, error) {
+	return c.stream(ctx, http.MethodPost, path)
 }
 
 // do sends one request. The answer's status is below 400, and its body is the

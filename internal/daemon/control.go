@@ -65,6 +65,10 @@ func (d *daemon) control() http.Handler {
 	handle("POST /_node/page", d.openPage)
 	mux.HandleFunc("POST /_node/qr", d.qrCode)
 	mux.HandleFunc("GET /_node/doctor", d.doctor)
+	mux.HandleFunc("POST /_node/collect", d.collect)
+	handle("GET /_node/history", d.history)
+	handle("POST /_node/undo", d.undo)
+	handle("GET /_node/du", d.du)
 	absent := func(r *http.Request) error {
 		return sennit.Errorf(sennit.NotFound, "there is no %.20s %.200s", r.Method, r.URL.Path)
 	}

@@ -3,9 +3,12 @@ package node
 import (
 	"cmp"
 	"context"
+	"encoding/binary"
 	"errors"
 	"io"
+	"strconv"
 	"sync"
+	"time"
 
 	"github.com/sennit/sennit"
 
@@ -33,9 +36,47 @@ func nobody(w Want) error {
 
 // blobs is what the engine knows of blobs besides the store.
 type blobs struct {
-	mu      sync.Mutex
-	pins    map[sennit.Blob]int // that must stay, whether or not anything names them
-	changed chan struct{}       // closed and replaced when a put names one
+	mu       sync.Mutex
+	pins     map[sennit.Blob]int // that must stay, whether or not anything names them
+	takingIn int                 // blobs that are about to be known: any may be one of them
+	removing chan struct{}       // closed when the blob is gone that is being removed; nil if none is
+	changed  chan struct{}       // closed and replaced when a put names one
+}
+
+// arriving says that a blob is about to be kept of which nobody knows yet which
+// one it is: until arrived is called none is removed.
+func (b *blobs) arriving() (arrived func()) {
+	b.mu.Lock()
+	b.takingIn++
+	for b.removing != nil {
+		removing := b.removing
+		b.mu.Unlock()
+		<-removing
+		b.mu.Lock()
+	}
+	b.mu.Unlock()
+	return func() {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		b.takingIn--
+	}
+}
+
+// remove begins to remove a blob, if nobody needs it. done must be called when
+// it is gone.
+func (b *blobs) remove(ref sennit.Blob) (done func(), ok bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.pins[ref] > 0 || b.takingIn > 0 || b.removing != nil {
+		return nil, false
+	}
+	b.removing = make(chan struct{})
+	return func() {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		close(b.removing)
+		b.removing = nil
+	}, true
 }
 
 func (b *blobs) touch() {
@@ -97,15 +138,7 @@ func (n *Node) takeIn(ctx context.Context, from io.Reader) (v sennit.Value, unpi
 	if !errors.Is(err, io.EOF) {
 		return v, nil, err
 	}
-	// No blob is removed while it is not known which one this will be.
-	n.blobs.mu.Lock()
-	n.blobs.pins[sennit.Blob{}]++
-	n.blobs.mu.Unlock()
-	defer func() {
-		n.blobs.mu.Lock()
-		n.blobs.pins[sennit.Blob{}]--
-		n.blobs.mu.Unlock()
-	}()
+	defer n.blobs.arriving()()
 	if v, err = w.Finish(ctx); err != nil || v.Blob == nil {
 		return v, func() {}, err
 	}
@@ -253,4 +286,135 @@ func (n *Node) MayHave(who sennit.Principal, w Want) (bool, error) {
 	}
 	defer v.Release()
 	return n.namesBlob(v, store.BlobName{Blob: w.Blob, Space: sp.num, Path: w.Path})
+}
+
+// blobGrace is for how long a blob stays that no value names any more: so long
+// it can come back with its value.
+const blobGrace = 24 * time.Hour
+
+// unnamedKey begins the names of local state that says since when no value
+// names a blob.
+const unnamedKey = "unnamed/"
+
+// CollectBlobs removes the blobs that no value has named for a day. It tells how
+// many.
+func (n *Node) CollectBlobs(ctx context.Context) (removed uint64, err error) {
+	if n.cfg.Blobs == nil {
+		return 0, nil
+	}
+	err = n.cfg.Blobs.Each(func(ref sennit.Blob, _ uint64, _ bool) error {
+		gone, err := n.collectBlob(ctx, ref)
+		if gone {
+			removed++
+		}
+		return cmp.Or(err, ctx.Err())
+	})
+	return removed, err
+}
+
+func (n *Node) collectBlob(ctx context.Context, ref sennit.Blob) (removed bool, err error) {
+	v, err := n.st.View()
+	if err != nil {
+		return false, err
+	}
+	defer v.Release()
+	live := false
+	var stale []store.BlobName
+	if err := v.BlobNames(ref, func(name store.BlobName) error {
+		named, err := n.namesBlob(v, name)
+		if named {
+			live = true
+			return cmp.Or(err, store.ErrStop)
+		}
+		stale = append(stale, name)
+		return err
+	}); err != nil {
+		return false, err
+	}
+	key := unnamedKey + ref.Root.String() + "-" + strconv.FormatUint(ref.Size, 10)
+	since, err := v.Local(key)
+	if err != nil {
+		return false, err
+	}
+	now := n.cfg.Now()
+	switch {
+	case live && since == nil:
+		return false, nil
+	case live:
+		return false, n.SetLocal(ctx, map[string][]byte{key: nil})
+	case len(since) != 8:
+		return false, n.SetLocal(ctx, map[string][]byte{key: binary.BigEndian.AppendUint64(nil, uint64(now.UnixMilli()))})
+	case now.Sub(time.UnixMilli(int64(binary.BigEndian.Uint64(since)))) < blobGrace:
+		return false, nil
+	}
+	done, ok := n.blobs.remove(ref)
+	if !ok {
+		return false, nil
+	}
+	defer done()
+	// What names it meanwhile comes from a peer, who has it.
+	if err := n.cfg.Blobs.Remove(ctx, ref); err != nil && sennit.CodeOf(err) != sennit.NotFound {
+		return false, err
+	}
+	return true, n.submit(ctx, &request{done: make(chan result, 1), reads: true, do: func(b *store.Batch) error {
+		for _, name := range stale {
+			named, err := n.namesBlob(b, name)
+			if err != nil {
+				return err
+			}
+			if !named {
+				b.UnnameBlob(name.Blob, name.Space, name.Path)
+			}
+		}
+		b.SetLocal(key, nil)
+		return nil
+	}}).err
+}
+
+// Usage is what values take.
+type Usage struct {
+	Values uint64
+	Bytes  uint64
+	Blobs  uint64 // of the bytes, those of values that are blobs
+	Here   uint64 // of those, what is here
+}
+
+// Usage adds up what the values at and under a path take.
+func (n *Node) Usage(ctx context.Context, a sennit.Addr) (u Usage, err error) {
+	sp, v, err := (&view{n, n.Owner()}).open(a)
+	if err != nil {
+		return u, err
+	}
+	defer v.Release()
+	l := n.through(v)
+	err = l.each(sp, a.Path, nil, func(p sennit.Path, s shown) error {
+		size, ref, err := l.size(sp, p, s)
+		if err != nil {
+			return err
+		}
+		u.Values, u.Bytes = u.Values+1, u.Bytes+size
+		if ref != nil && n.cfg.Blobs != nil {
+			u.Blobs += size
+			here, err := n.cfg.Blobs.Has(ctx, *ref)
+			if here {
+				u.Here += size
+			}
+			return err
+		}
+		return ctx.Err()
+	})
+	if err == nil && u.Values == 0 && a.Path != "" {
+		err = absent(a)
+	}
+	return u, err
+}
+
+// size is the bytes of the value that a path shows.
+func (l lens) size(sp *space, p sennit.Path, s shown) (uint64, *sennit.Blob, error) {
+	if s.stream {
+		stream, _, err := l.Stream(sp.num, p)
+		return stream.Bytes, nil, err
+	}
+	n, err := l.node(sp, p, s)
+	return n.Value.Size(), n.Value.Blob, err
 }

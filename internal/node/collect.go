@@ -603,6 +603,9 @@ func (n *Node) collectDue(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
+		if _, err := n.CollectBlobs(ctx); err != nil && ctx.Err() == nil {
+			n.cfg.Log.Warn("large values that nothing names could not be removed", "err", err)
+		}
 		for _, id := range n.Spaces() {
 			if err := n.collectGrown(ctx, id); err != nil && ctx.Err() == nil && !errors.Is(err, errFolded) {
 				n.cfg.Log.Warn("what is superseded could not be collected", "space", id, "err", err)

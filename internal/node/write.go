@@ -26,6 +26,7 @@ type request struct {
 	run      *checkedRun
 	evidence []access.Evidence // joins the space's before anything is judged
 	do       func(*store.Batch) error
+	reads    bool          // do reads the batch
 	follow   func(*Follow) // changes how the space is followed
 	rejudge  bool          // the commits of the space that wait
 	drop     *drop         // what a collection removes
@@ -54,7 +55,7 @@ func (r *request) finish(res result) {
 // change verdicts, or it reads what it changes, for which all that came before
 // must be in the store.
 func (r *request) alone() bool {
-	return r.rejudge || r.drop != nil || r.follow != nil || r.class == wire.Authority || len(r.evidence) > 0 || r.run != nil && r.run.rec.Class == wire.Authority
+	return r.rejudge || r.reads || r.drop != nil || r.follow != nil || r.class == wire.Authority || len(r.evidence) > 0 || r.run != nil && r.run.rec.Class == wire.Authority
 }
 
 type result struct {
