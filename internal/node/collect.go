@@ -516,22 +516,43 @@ func (t *txn) dropWhole(sp *space, ls *logState, all []whole) error {
 		return nil
 	}
 	next := uint64(0)
-	for _, w := range all {
-		rec, err := t.b.Commit(ls.Num, w.seq)
-		if err != nil {
-			return err
+	drop := func(w whole, rec *wire.Stored) error {
+		if present(rec) != w.ops {
+			return nil // more of it has arrived
 		}
-		if rec == nil || present(rec) != w.ops {
-			continue // more of it has arrived
-		}
-		if w.seq != next {
+		if w.seq != next && len(ids) > 0 {
 			if err := flush(next - 1); err != nil {
 				return err
 			}
 		}
 		ids, next = append(ids, rec.ID), w.seq+1
-		t.b.DropCommit(ls.Num, w.seq)
+		t.b.DropCommit(ls.Num, w.seq, rec)
 		sp.state.Ops -= min(sp.state.Ops, uint64(w.ops))
+		return nil
+	}
+	// Those that lie near each other are read in one go. Nothing else is in this
+	// batch, so what was loaded is what there is.
+	for len(all) > 0 {
+		before := len(all)
+		if err := t.loaded.Commits(ls.Num, all[0].seq, func(seq uint64, rec *wire.Stored) error {
+			for len(all) > 0 && all[0].seq < seq {
+				all = all[1:] // it isn't here any more
+			}
+			if len(all) == 0 || all[0].seq > seq+64 {
+				return store.ErrStop
+			}
+			if all[0].seq > seq {
+				return nil
+			}
+			w := all[0]
+			all = all[1:]
+			return drop(w, rec)
+		}); err != nil {
+			return err
+		}
+		if len(all) == before {
+			break // nothing from there on is here any more
+		}
 	}
 	return flush(next - 1)
 }

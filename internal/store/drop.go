@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"math"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 
@@ -10,15 +11,26 @@ import (
 
 	"github.com/sennit/sennit/internal/commit"
 	"github.com/sennit/sennit/internal/tree"
+	"github.com/sennit/sennit/internal/wire"
 )
 
 // This file is about what collection removes.
 
-// DropCommit removes a commit's record and all of its ops.
-func (b *Batch) DropCommit(log uint32, seq uint64) {
+// DropCommit removes a commit's record, and its ops.
+func (b *Batch) DropCommit(log uint32, seq uint64, c *wire.Stored) {
 	b.buf = commitKey(b.buf[:0], log, seq)
 	b.del(b.buf)
-	b.delRange(opKey(nil, log, seq, 0), opKey(nil, log, seq+1, 0))
+	index := uint32(0)
+	upTo := func(end uint32) {
+		for ; index < end; index++ {
+			b.DropOp(log, seq, index)
+		}
+	}
+	for _, g := range c.Gone {
+		upTo(g.First)
+		index = g.First + g.N
+	}
+	upTo(c.Count)
 }
 
 // DropOp removes an op.
@@ -75,5 +87,23 @@ func (s *Store) Shrink(ctx context.Context) error {
 	if err := s.db.Compact(ctx, []byte{0}, []byte{math.MaxUint8}, true); err != nil {
 		return sennit.Errorf(sennit.CodeOf(err), "shrink the store: %w", err)
 	}
+	// Files that are of no use any more are removed one by one, so that a disk
+	// isn't kept busy with it.
+	for range shrinkTries {
+		if s.db.Metrics().Table.ObsoleteSize == 0 {
+			break
+		}
+		select {
+		case <-time.After(shrinkWait):
+		case <-ctx.Done():
+			return sennit.Errorf(sennit.CodeOf(ctx.Err()), "shrink the store: %w", ctx.Err())
+		}
+	}
 	return nil
 }
+
+// How long Shrink waits for files to be removed that are of no use any more.
+const (
+	shrinkWait  = 20 * time.Millisecond
+	shrinkTries = 250
+)
