@@ -171,6 +171,10 @@ func (d *daemon) status(r *http.Request) (int, any, error) {
 	return http.StatusOK, s, nil
 }
 
+// copyMatters is for how long it is said that a copy of the data directory was
+// in use.
+const copyMatters = 7 * 24 * time.Hour
+
 // warnings is what is wrong and costs nothing to know.
 func (d *daemon) warnings() []Finding {
 	all := []Finding{}
@@ -181,6 +185,12 @@ func (d *daemon) warnings() []Finding {
 	}
 	if skew := d.rep.Ahead(); skew.Abs() > time.Minute && skew <= maxAheadClock {
 		all = append(all, Finding{What: "this machine's clock differs from most peers' by " + skew.Round(time.Second).String(), Do: "set the clock"})
+	}
+	if _, inUse, err := d.node.Copied(); err == nil && time.Since(inUse) < copyMatters {
+		all = append(all, Finding{
+			What: "a copy of this data directory is in use elsewhere: something was written with its keys at " + inUse.UTC().Format(time.RFC3339) + " that this node did not write",
+			Do:   "nothing is lost, but stop one of them: a second machine needs a data directory of its own",
+		})
 	}
 	if words, err := d.id.Words(); err == nil && words != "" {
 		all = append(all, Finding{What: "the recovery words were not written down yet: if this disk is lost, so is the identity", Do: "sennit id words"})

@@ -2,6 +2,7 @@ package node
 
 import (
 	"crypto/rand"
+	"encoding/binary"
 	"slices"
 	"time"
 
@@ -194,10 +195,44 @@ func (t *txn) take(sp *space, run *checkedRun) (added int, err error) {
 	t.grow(ls, run.after, run.nodes)
 	if at := (ownLog{sp.id, run.rec.Class}); t.n.own[at] != nil && t.n.own[at].ID == run.id {
 		// Somebody knows more of this node's log than it does: its store is an
-		// older copy. The log goes on elsewhere; a new one begins here.
+		// older copy, or has one that runs elsewhere. The log goes on there; a new
+		// one begins here.
+		t.copied(ls != t.n.own[at])
 		delete(t.n.own, at)
 	}
 	return added, nil
+}
+
+// copied notes that a log of this node was written to elsewhere.
+func (t *txn) copied(forked bool) {
+	key := olderKey
+	if forked {
+		key = copiedKey
+	}
+	t.b.SetLocal(key, binary.BigEndian.AppendUint64(nil, uint64(t.now.UnixMilli())))
+}
+
+// Names of local state: when it was found that this store is older than one
+// with the same keys was, and that one with the same keys is in use elsewhere.
+const (
+	olderKey  = "older"
+	copiedKey = "copied"
+)
+
+// Copied tells when it was last found that a log of this node was continued
+// elsewhere, zero if never: from where it stops here, so that this store is an
+// older copy; or otherwise than here, so that both are in use.
+func (n *Node) Copied() (older, inUse time.Time, err error) {
+	for key, at := range map[string]*time.Time{olderKey: &older, copiedKey: &inUse} {
+		b, err := n.Local(key)
+		if err != nil {
+			return older, inUse, err
+		}
+		if len(b) == 8 {
+			*at = time.UnixMilli(int64(binary.BigEndian.Uint64(b)))
+		}
+	}
+	return older, inUse, nil
 }
 
 // arriving is a commit that brings something.
