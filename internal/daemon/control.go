@@ -186,7 +186,14 @@ func (d *daemon) warnings() []Finding {
 	if skew := d.rep.Ahead(); skew.Abs() > time.Minute && skew <= maxAheadClock {
 		all = append(all, Finding{What: "this machine's clock differs from most peers' by " + skew.Round(time.Second).String(), Do: "set the clock"})
 	}
-	if _, inUse, err := d.node.Copied(); err == nil && time.Since(inUse) < copyMatters {
+	older, inUse, err := d.node.Copied()
+	if err == nil && time.Since(older) < copyMatters {
+		all = append(all, Finding{
+			What: "this data directory was an older copy: at " + older.UTC().Format(time.RFC3339) + " peers had more of what was written with its keys",
+			Do:   "after a restored backup all is well; if a copy of this data directory is in use elsewhere, stop one of them",
+		})
+	}
+	if err == nil && time.Since(inUse) < copyMatters {
 		all = append(all, Finding{
 			What: "a copy of this data directory is in use elsewhere: something was written with its keys at " + inUse.UTC().Format(time.RFC3339) + " that this node did not write",
 			Do:   "nothing is lost, but stop one of them: a second machine needs a data directory of its own",

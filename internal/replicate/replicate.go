@@ -40,10 +40,12 @@ const (
 	pingEvery    = 15 * time.Second // without a message
 	deadAfter    = 45 * time.Second // without a message
 	probeTimeout = 2 * time.Second  // for any message of a peer that dials while it has a session
+	atOnce       = 5 * time.Second  // two sessions that begin within so much of each other
 	lastWords    = time.Second      // to hear a peer out that no longer listens
 	certLife     = 24 * time.Hour   // of host certificates
 	minBackoff   = 500 * time.Millisecond
 	maxBackoff   = time.Minute
+	maxAgreed    = 3               // failures that count at most after a session in which both sides came to agree: two seconds
 	compareEvery = 5 * time.Minute // while all seems equal
 )
 
@@ -92,6 +94,7 @@ type Replicator struct {
 // attempt is the state of reaching one host.
 type attempt struct {
 	failures int
+	agreed   bool // in the last session both sides held the same of some space
 	next     time.Time
 	running  bool
 	err      error
@@ -204,7 +207,11 @@ func (r *Replicator) reach(ctx context.Context, host Host, addrs []string, a *at
 	if r.cfg.Now().Sub(begun) > maxBackoff {
 		a.failures = 0
 	}
-	a.failures++
+	if a.failures++; a.agreed {
+		// All is well but that it ended: the peer stopped, or somebody with the
+		// same key took its place, as where a data directory was copied.
+		a.failures, a.agreed = min(a.failures, maxAgreed), false
+	}
 	pause := min(maxBackoff, minBackoff<<min(a.failures-1, 10))
 	a.next = r.cfg.Now().Add(pause/2 + rand.N(pause)) // jitter: followers of a host that went away don't all come back at once
 	r.mu.Unlock()

@@ -35,6 +35,7 @@ type session struct {
 	conn   Conn
 	dialed bool // this side began it
 	since  time.Time
+	began  time.Time // the same, by a steady clock
 	nonce  [16]byte
 	in     *node.Intake // of the reader
 	kick   chan struct{}
@@ -60,7 +61,7 @@ type session struct {
 // serve runs a session until it ends.
 func (r *Replicator) serve(ctx context.Context, conn Conn, dialed bool, join *joining) error {
 	s := &session{dialed: dialed,
-		r: r, n: r.n, conn: conn, since: r.cfg.Now(), heard: time.Now(), in: r.n.Intake(), join: join,
+		r: r, n: r.n, conn: conn, since: r.cfg.Now(), began: time.Now(), heard: time.Now(), in: r.n.Intake(), join: join,
 		kick: make(chan struct{}, 1), broken: make(chan error, 1), interests: map[[8]byte]bool{}, channels: map[wire.Tag]*channel{},
 	}
 	s.drained = sync.NewCond(&s.mu)
@@ -117,13 +118,14 @@ func (r *Replicator) serve(ctx context.Context, conn Conn, dialed bool, join *jo
 
 // enter registers a session. Where both sides dialed at once, both keep the
 // session that the host with the lower key began; otherwise the newer one
-// wins, because the older one's peer has given it up.
+// wins, because the older one's peer has given it up, or because there are two
+// machines with one key, which then take turns.
 func (r *Replicator) enter(s *session) bool {
 	host := s.conn.Host()
 	r.mu.Lock()
 	old := r.sessions[host]
 	lower := bytes.Compare(r.cfg.Self[:], host[:]) < 0
-	if host == r.cfg.Self || old != nil && old.dialed != s.dialed && old.dialed == lower {
+	if host == r.cfg.Self || old != nil && old.dialed != s.dialed && old.dialed == lower && s.began.Sub(old.began) < atOnce {
 		r.mu.Unlock()
 		if old != nil {
 			old.probe()
@@ -163,7 +165,16 @@ func (s *session) probe() {
 }
 
 func (r *Replicator) leave(s *session) {
+	s.mu.Lock()
+	agreed := false
+	for _, c := range s.channels {
+		agreed = agreed || c.synced
+	}
+	s.mu.Unlock()
 	r.mu.Lock()
+	if a := r.dialing[s.conn.Host()]; a != nil {
+		a.agreed = agreed
+	}
 	if r.sessions[s.conn.Host()] == s {
 		delete(r.sessions, s.conn.Host())
 	}
