@@ -13,10 +13,9 @@ import (
 )
 
 const (
-	calm       = 300 * time.Millisecond // without changes, before a round: a save may be many of them
-	maxCalm    = 3 * time.Second        // that a round waits for calm
-	blindly    = 5 * time.Second        // between rounds where the system doesn't tell of changes
-	minBackoff = time.Second            // before the first attempt after the node was away; later ones wait twice as long
+	maxCalm    = 3 * time.Second // that a round waits at most while changes keep coming
+	blindly    = 5 * time.Second // between rounds where the system doesn't tell of changes
+	minBackoff = time.Second     // before the first attempt after the node was away; later ones wait twice as long
 	maxBackoff = 30 * time.Second
 )
 
@@ -50,7 +49,7 @@ func (s *syncer) live(ctx context.Context) error {
 		}
 	})
 
-	wait := timetable{calm: calm}
+	wait := timetable{calm: s.Quiet}
 	wait.at(time.Now())
 	backoff, told := minBackoff, false
 	for {
@@ -73,7 +72,7 @@ func (s *syncer) live(ctx context.Context) error {
 		case <-wait.timer():
 		}
 		if !s.mirror.live { // the snapshot isn't whole
-			wait.at(time.Now().Add(calm))
+			wait.at(time.Now().Add(s.Quiet))
 			continue
 		}
 		begun := time.Now()
@@ -97,7 +96,7 @@ func (s *syncer) live(ctx context.Context) error {
 				next = rest
 			}
 		}
-		wait.calm = max(calm, time.Since(begun)) // rounds take no more than half of the time
+		wait.calm = max(s.Quiet, time.Since(begun)) // rounds take no more than half of the time
 		wait.at(time.Now().Add(max(next, time.Since(begun))))
 	}
 }
@@ -120,7 +119,7 @@ func passes(err error) bool {
 
 // timetable is when the next round is due.
 type timetable struct {
-	calm  time.Duration // how long to wait after a change for more of them
+	calm  time.Duration // how long to wait after a change for more of them: a save may be many
 	due   time.Time
 	first time.Time // when it was first put off for calm; zero: it wasn't
 }

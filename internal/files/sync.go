@@ -29,7 +29,7 @@ type SyncOptions struct {
 	ForceDelete bool        // also if more than half of the names are gone from a side
 	Tell        func(Event) // is told what is done, from the caller's goroutine. It may be nil
 
-	Quiet  time.Duration // how long nobody wrote to a file that is read; 0: 200 ms
+	Quiet  time.Duration // how long nothing changed before a file is read; 0: 200 ms
 	Absent time.Duration // how long a file is gone before its value is deleted, unless Once is set; 0: 2 s
 	Rescan time.Duration // how often to look at all files, told of changes or not; 0: 1 minute
 

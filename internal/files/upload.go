@@ -205,7 +205,7 @@ func stops(ctx context.Context, err error) bool {
 	if ctx.Err() != nil || grave(err) {
 		return true
 	}
-	if errors.As(err, &path) || errors.Is(err, errBusy) || errors.Is(err, errStale) || errors.As(err, new(inTheWay)) {
+	if errors.As(err, &path) || errors.Is(err, fs.ErrNotExist) || errors.Is(err, errBusy) || errors.Is(err, errStale) || errors.As(err, new(inTheWay)) {
 		return false
 	}
 	switch sennit.CodeOf(err) {
