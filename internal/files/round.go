@@ -72,19 +72,24 @@ func (s *syncer) round(ctx context.Context) (next time.Duration, err error) {
 			s.tell(Event{Path: name, Did: Skipped, Why: why})
 		}
 	}
-	if err != nil {
+	// What was done is remembered, also if it was interrupted: else what changes
+	// next would be taken for a conflict.
+	if err := errors.Join(err, s.remember(context.WithoutCancel(ctx))); err != nil {
 		return 0, err
-	}
-	if err := s.disk.flush(ctx); err != nil {
-		return 0, err
-	}
-	if s.dirty || !s.saved {
-		if err := s.disk.saveState(s.state, state{s.at.String(), s.base}); err != nil {
-			return 0, err
-		}
-		s.dirty, s.saved = false, true
 	}
 	return r.next, nil
+}
+
+// remember makes durable what was written, and then what both sides agree on.
+func (s *syncer) remember(ctx context.Context) error {
+	if err := s.disk.flush(ctx); err != nil || !s.dirty && s.saved {
+		return err
+	}
+	if err := s.disk.saveState(s.state, state{s.at.String(), s.base}); err != nil {
+		return err
+	}
+	s.dirty, s.saved = false, true
+	return nil
 }
 
 // again asks for another round, after a while.
