@@ -1,7 +1,6 @@
 package files
 
 import (
-	"context"
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
@@ -11,13 +10,8 @@ import (
 	"os"
 	"path"
 	"path/filepath"
-	"runtime"
 	"sync"
-	"sync/atomic"
 	"syscall"
-	"time"
-
-	"golang.org/x/sync/errgroup"
 
 	"github.com/sennit/sennit"
 )
@@ -90,78 +84,6 @@ func (d *disk) lstat(name string) (stat, error) {
 		return stat{}, err
 	}
 	return statOf(info), nil
-}
-
-// reading is a file that is being read. It fails at its end if the file has
-// changed since it was opened.
-type reading struct {
-	ctx   context.Context
-	f     *os.File
-	was   stat
-	n     int64
-	meter *atomic.Uint64 // nil: nobody counts
-}
-
-// open opens a regular file that nobody has written to for so long.
-func (d *disk) open(ctx context.Context, name string, quiet time.Duration) (*reading, error) {
-	if err := d.step("read", name); err != nil {
-		return nil, err
-	}
-	was, err := d.lstat(name)
-	if err != nil {
-		return nil, err
-	}
-	if age := time.Since(was.info.ModTime()); age >= 0 && age < quiet {
-		return nil, errBusy
-	}
-	// If what has the name is a pipe by now, opening it must not wait.
-	f, err := d.root.OpenFile(filepath.FromSlash(name), os.O_RDONLY|syscall.O_NONBLOCK, 0)
-	if err != nil {
-		return nil, err
-	}
-	info, err := f.Stat()
-	if err == nil && (!info.Mode().IsRegular() || !was.same(statOf(info))) {
-		err = errBusy
-	}
-	if err != nil {
-		f.Close()
-		return nil, err
-	}
-	return &reading{ctx: ctx, f: f, was: was}, nil
-}
-
-func (r *reading) Read(p []byte) (int, error) {
-	if err := r.ctx.Err(); err != nil {
-		return 0, err
-	}
-	n, err := r.f.Read(p)
-	r.n += int64(n)
-	if r.meter != nil {
-		r.meter.Add(uint64(n))
-	}
-	if errors.Is(err, io.EOF) {
-		info, failed := r.f.Stat()
-		if failed == nil && (r.n != r.was.size || !r.was.same(statOf(info))) {
-			failed = errBusy
-		}
-		if failed != nil {
-			err = failed
-		}
-	}
-	return n, err
-}
-
-func (r *reading) Close() error { return r.f.Close() }
-
-// hash reads a file and tells what it holds.
-func (d *disk) hash(ctx context.Context, name string, quiet time.Duration) (content, stat, error) {
-	r, err := d.open(ctx, name, quiet)
-	if err != nil {
-		return content{}, stat{}, err
-	}
-	defer r.Close()
-	h, size, err := hashOf(r)
-	return content{h, size, r.was.exec}, r.was, err
 }
 
 // parents makes the directories that a name is in. It fails if anything but a
@@ -419,57 +341,6 @@ func (d *disk) removeDir(dir string) error {
 	d.dirs[path.Dir(dir)] = true
 	d.mu.Unlock()
 	return nil
-}
-
-// flush makes durable what was written since the last time: files first, then
-// the directories that name them. Many at a time cost little more than one, for
-// a journal takes them together.
-func (d *disk) flush(ctx context.Context) error {
-	d.mu.Lock()
-	files, dirs := d.files, d.dirs
-	d.files, d.dirs = names{}, names{}
-	d.mu.Unlock()
-	if d.volatile {
-		return nil
-	}
-	for _, set := range []names{files, dirs} {
-		group, ctx := errgroup.WithContext(ctx)
-		group.SetLimit(16)
-		for name := range set {
-			group.Go(func() error {
-				if err := ctx.Err(); err != nil {
-					return err
-				}
-				return d.sync(name)
-			})
-		}
-		if err := group.Wait(); err != nil {
-			return failed(err, "write to the disk")
-		}
-		if runtime.GOOS == "windows" {
-			return nil // it can't sync directories, and journals them
-		}
-	}
-	return nil
-}
-
-// sync makes a file or directory durable, if it is still there.
-func (d *disk) sync(name string) error {
-	if err := d.step("sync", name); err != nil {
-		return err
-	}
-	flags := os.O_RDONLY
-	if runtime.GOOS == "windows" {
-		flags = os.O_RDWR // what syncing asks for there
-	}
-	f, err := d.root.OpenFile(filepath.FromSlash(name), flags|syscall.O_NONBLOCK, 0)
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.ENOTDIR) {
-		return nil // somebody else's by now
-	}
-	if err != nil {
-		return err
-	}
-	return errors.Join(f.Sync(), f.Close())
 }
 
 // kindOf says what a thing is that isn't a regular file.

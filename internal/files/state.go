@@ -3,6 +3,7 @@ package files
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -127,8 +128,8 @@ func decodeState(r io.Reader) (state, error) {
 
 // loadState reads a state file. One that is missing or damaged is no state, and
 // told apart by there.
-func (d *disk) loadState(name string) (s state, there bool, err error) {
-	f, err := d.open(nil, name, 0)
+func (d *disk) loadState(ctx context.Context, name string) (s state, there bool, err error) {
+	f, err := d.open(ctx, name, 0)
 	if errors.Is(err, fs.ErrNotExist) {
 		return state{}, false, nil
 	}

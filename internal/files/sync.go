@@ -187,7 +187,7 @@ func newSyncer(ctx context.Context, o SyncOptions) (_ *syncer, err error) {
 	if s.lock, err = vfs.Default.Lock(filepath.Join(s.dir, lock)); err != nil {
 		return nil, sennit.Errorf(sennit.Conflict, "another sync runs on %s: %w", o.Dir, err)
 	}
-	return s, s.load()
+	return s, s.load(ctx)
 }
 
 // mayBeMissing fails unless one file may be missing, because a sync remembers
@@ -206,8 +206,8 @@ func (s *syncer) mayBeMissing(ctx context.Context) error {
 
 // load reads the state file. Without one nothing is deleted, what is equal
 // agrees, and what differs is a conflict.
-func (s *syncer) load() error {
-	st, there, err := s.disk.loadState(s.state)
+func (s *syncer) load(ctx context.Context) error {
+	st, there, err := s.disk.loadState(ctx, s.state)
 	if err != nil || !there {
 		return err
 	}
