@@ -64,8 +64,10 @@ func (w *world) apply(e edit) {
 		if err != nil || strings.HasPrefix(e.to, e.name+"/") {
 			return // there is none, or a directory
 		}
+		was := w.alive[string(b)]
 		w.drop(e.name)
 		w.writeFile(e.to, string(b), 0o644)
+		w.keep(string(b), was)
 	case e.here:
 		if info, err := os.Stat(w.path(e.name)); err == nil && info.Mode().IsRegular() {
 			check(w.t, os.Chmod(w.path(e.name), info.Mode().Perm()^0o111))
@@ -76,8 +78,10 @@ func (w *world) apply(e edit) {
 		w.dropValue(e.name)
 	case e.do == "rename":
 		if n, err := w.bus.Get(w.t.Context(), at("p/"+e.name)); err == nil {
+			was := w.alive[string(n.Value.Data)]
 			w.dropValue(e.name)
 			w.putValue(e.to, string(n.Value.Data), n.Value.Type)
+			w.keep(string(n.Value.Data), was)
 		}
 	default:
 		if n, err := w.bus.Get(w.t.Context(), at("p/"+e.name)); err == nil {
@@ -87,6 +91,15 @@ func (w *world) apply(e edit) {
 			}
 			put(w.t, w.bus, "p/"+e.name, n.Value.Data, typ)
 		}
+	}
+}
+
+// keep sets whether a content must be there in the end. A rename leaves that as
+// it was: bytes that are the same again at the same name are no change, so they
+// go with a deletion on the other side.
+func (w *world) keep(content string, must bool) {
+	if !must {
+		delete(w.alive, content)
 	}
 }
 

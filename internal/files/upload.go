@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"os"
 	"sync"
 	"time"
 
@@ -202,10 +203,11 @@ func stops(ctx context.Context, err error) bool {
 		return false
 	}
 	var path *fs.PathError
+	var link *os.LinkError
 	if ctx.Err() != nil || grave(err) {
 		return true
 	}
-	if errors.As(err, &path) || errors.Is(err, fs.ErrNotExist) || errors.Is(err, errBusy) || errors.Is(err, errStale) || errors.As(err, new(inTheWay)) {
+	if errors.As(err, &path) || errors.As(err, &link) || errors.Is(err, fs.ErrNotExist) || errors.Is(err, errBusy) || errors.Is(err, errStale) || errors.As(err, new(inTheWay)) {
 		return false
 	}
 	switch sennit.CodeOf(err) {
