@@ -22,6 +22,7 @@ import (
 )
 
 func TestRoundTrip(t *testing.T) {
+	t.Parallel()
 	component := rapid.OneOf(
 		rapid.StringMatching(`[a-zA-Z0-9 ._~#$%&+,;=@!'()\[\]{}^-]{1,12}`),
 		rapid.StringMatching(`[äöü€λ漢字🙂\x{200d}\x{feff}\x{202e}]{1,6}`),
@@ -34,7 +35,7 @@ func TestRoundTrip(t *testing.T) {
 		defer os.RemoveAll(in)
 		defer os.RemoveAll(out)
 		bus := bustest.Memory()
-		for i := range rapid.IntRange(1, 5).Draw(t, "files") {
+		for i := range rapid.IntRange(1, 3).Draw(t, "files") {
 			name := strings.Join(rapid.SliceOfN(component, 1, 3).Draw(t, "name"), "/")
 			size := rapid.SampledFrom([]int{0, 1, 100, sennit.MaxInline - 1, sennit.MaxInline, sennit.MaxInline + 1, 140_000}).Draw(t, "size")
 			data := bytes.Repeat([]byte{byte(i), 0xff, 'a'}, size/3+1)[:size]
@@ -193,7 +194,7 @@ func TestInterrupted(t *testing.T) {
 		write(t, in, fmt.Sprintf("d%d/f%d", i%3, i), bytes.Repeat([]byte{byte(i)}, i*i*100), 0o644)
 	}
 	want := disk(t, in)
-	for _, cut := range []int{0, 1, 2, 5, 17, 30, 60, 100, 150} {
+	for _, cut := range []int{0, 1, 5, 30, 60, 150} {
 		bus, out := bustest.Memory(), t.TempDir()
 		carry := func(do func(context.Context, files.Options) (files.Report, error), dir string) {
 			o := files.Options{Bus: bus, Dir: dir, At: at("p")}

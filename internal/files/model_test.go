@@ -252,10 +252,11 @@ func (w *world) sync(f *fault) (files.Report, error) {
 // die, both sides become the same, and hold every content that nobody knowingly
 // overwrote or deleted on the side where they saw it.
 func TestSyncLosesNothing(t *testing.T) {
+	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		w := &world{t: t, dir: tempDir(t), bus: bustest.Memory(), alive: map[string]bool{}}
 		defer os.RemoveAll(w.dir)
-		for range rapid.IntRange(1, 25).Draw(t, "steps") {
+		for range rapid.IntRange(1, 16).Draw(t, "steps") {
 			switch rapid.SampledFrom([]string{"edit", "edit", "edit", "sync", "kill", "race", "forget"}).Draw(t, "step") {
 			case "edit":
 				w.apply(drawEdit(t))

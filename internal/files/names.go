@@ -13,7 +13,6 @@ const (
 	stateName  = ".sennit-sync" // what both sides were when they last agreed
 	lockSuffix = ".lock"        // of the file that keeps a second sync away
 	tempPrefix = ".sennit-tmp-" // of a file that isn't whole yet
-	ourPrefix  = ".sennit-"     // of all of them
 )
 
 // ours reports whether a file's last component is this package's own business.
