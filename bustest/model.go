@@ -16,6 +16,8 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"lukechampine.com/blake3"
+
 	"github.com/sennit/sennit"
 )
 
@@ -199,8 +201,7 @@ func (f *fact) shown() sennit.Node {
 	} else if n.Value.Data = nil; f.stream {
 		n.Value.Stream = size
 	} else {
-		// The model gives a blob the name that its stand-in for a node gives it.
-		n.Value.Blob = &sennit.Blob{Root: sha256.Sum256(f.node.Value.Data), Size: size}
+		n.Value.Blob = &sennit.Blob{Root: blake3.Sum256(f.node.Value.Data), Size: size}
 	}
 	return n
 }

@@ -29,6 +29,7 @@ var floors = map[string]int{
 	"internal/docbus":    2,
 	"internal/hub":       2,
 	"internal/blob":      2,
+	"internal/files":     2,
 	"internal/commit":    3,
 	"internal/tree":      3,
 	"internal/access":    3,
