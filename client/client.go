@@ -149,6 +149,27 @@ func (c *Client) stream(ctx context.Context, method, path string) (io.ReadCloser
 	return resp.Body, nil
 }
 
+// Send sends a body of any size, and reads the answer as JSON into out.
+func (c *Client) Send(ctx context.Context, path string, body io.Reader, out any) error {
+	u, err := url.ParseRequestURI(path)
+	if err != nil || u.Host != "" || !strings.HasPrefix(path, "/") {
+		return sennit.Errorf(sennit.BadInput, "%q is not a path of the node", path)
+	}
+	from := &source{Reader: body}
+	resp, err := c.send(ctx, http.MethodPost, *u, http.Header{"Expect": {"100-continue"}}, from)
+	if from.err != nil && from.err != io.EOF {
+		if err == nil {
+			resp.Body.Close()
+		}
+		return from.err
+	}
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	return c.readJSON(resp, out)
+}
+
 // StreamPost is Stream for what changes something, such as a long cleaning up.
 func (c *Client) StreamPost(ctx context.Context, path string) (io.ReadCloser, error) {
 	return c.stream(ctx, http.MethodPost, path)

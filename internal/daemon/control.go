@@ -66,6 +66,8 @@ func (d *daemon) control() http.Handler {
 	mux.HandleFunc("POST /_node/qr", d.qrCode)
 	mux.HandleFunc("GET /_node/doctor", d.doctor)
 	mux.HandleFunc("POST /_node/collect", d.collect)
+	mux.HandleFunc("GET "+opsPath, d.getOps)
+	mux.HandleFunc("POST "+opsPath, d.pushOps)
 	handle("GET /_node/history", d.history)
 	handle("POST /_node/undo", d.undo)
 	handle("GET /_node/du", d.du)
@@ -78,9 +80,15 @@ func (d *daemon) control() http.Handler {
 			d.door.Fail(w, r, absent(r))
 			return
 		}
+		if r.URL.Path != opsPath {
+			r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+		}
 		mux.ServeHTTP(w, r)
 	})
 }
+
+// maxBody bounds the bodies of requests, but for a stream of ops.
+const maxBody = 1 << 20
 
 // read reads a request's JSON body into v; no body leaves v as it is. An
 // unknown member is an error, so that a misspelt one isn't passed over.

@@ -99,7 +99,7 @@ func (n *Node) changes(v *store.View, sp *space, at uint64) (changes []tree.Chan
 					clock = rec.Clock
 				}
 				at := tree.Moment(op.Path, clock)
-				dirty[at] = dirty[at]
+				dirty[at] = false // nothing is beneath a moment
 				return nil
 			}
 			dirty[op.Path] = dirty[op.Path] || deep(&op)

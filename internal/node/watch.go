@@ -364,8 +364,12 @@ func (w *watch) events() error {
 	if lagged {
 		return w.again(false)
 	}
+	whole := len(w.out) // up to here, of commits that were told wholly
 	for i := range events {
 		e := &events[i]
+		if i == 0 || e.N > events[i-1].N {
+			whole = len(w.out)
+		}
 		switch sp := w.b.n.space(e.Space); {
 		case e.Space.IsZero():
 			if err := w.note(e.Path); err != nil || len(w.sources) > 0 {
@@ -376,7 +380,10 @@ func (w *watch) events() error {
 		case e.Data.Kind == sennit.Reset:
 			return errReset
 		case e.Data.Late && !w.o.Tail:
-			return w.again(false) // where the bytes belong only the store can tell
+			// Where the bytes belong only the store can tell, and what of this
+			// commit was told comes again with it.
+			w.out = w.out[:whole]
+			return w.again(false)
 		default:
 			if err := w.tell(sp, e.Data, e.N); err != nil {
 				return err

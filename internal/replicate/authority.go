@@ -5,6 +5,7 @@ import (
 
 	"github.com/sennit/sennit"
 
+	"github.com/sennit/sennit/internal/node"
 	"github.com/sennit/sennit/internal/wire"
 )
 
@@ -17,12 +18,16 @@ const maxRunsSent = wire.MaxFrameRuns / 2
 // last, with what it is evidence for; a commit that needs it to be accepted is
 // sent again, since the peer says that it lacks it.
 func (c *channel) lacking(o *wire.Open) (frames []wire.Frame, err error) {
-	s := c.s
-	has, err := s.n.Ancestry(c.space, o.Heads)
+	has, err := c.s.n.Ancestry(c.space, o.Heads)
 	if err != nil {
 		return nil, err
 	}
-	batch, err := s.n.Feed(c.space, nil).Authority(frameBytes, func(id sennit.Hash) bool { return has[id] })
+	return authorityFrames(c.s.n, c.space, c.tag, has)
+}
+
+// authorityFrames is the authority of a space, without the commits in has.
+func authorityFrames(n *node.Node, space sennit.Space, tag wire.Tag, has map[sennit.Hash]bool) (frames []wire.Frame, err error) {
+	batch, err := n.Feed(space, nil).Authority(frameBytes, func(id sennit.Hash) bool { return has[id] })
 	if err != nil {
 		return nil, err
 	}
@@ -30,11 +35,11 @@ func (c *channel) lacking(o *wire.Open) (frames []wire.Frame, err error) {
 	for _, l := range batch.Logs {
 		logs[l.ID()] = l
 	}
-	f, size := &wire.AuthorityFrame{Tag: c.tag}, 0
-	room := func(n int) {
-		if size += n; size > n && (size > 2*frameBytes || len(f.Runs)+len(f.Evidence) == maxRunsSent) {
+	f, size := &wire.AuthorityFrame{Tag: tag}, 0
+	room := func(bytes int) {
+		if size += bytes; size > bytes && (size > 2*frameBytes || len(f.Runs)+len(f.Evidence) == maxRunsSent) {
 			frames = append(frames, f)
-			f, size = &wire.AuthorityFrame{Tag: c.tag}, n
+			f, size = &wire.AuthorityFrame{Tag: tag}, bytes
 		}
 	}
 	for _, run := range batch.Runs {
@@ -45,7 +50,7 @@ func (c *channel) lacking(o *wire.Open) (frames []wire.Frame, err error) {
 		}
 		f.Runs = append(f.Runs, run)
 	}
-	if a := s.n.Authority(c.space); a != nil {
+	if a := n.Authority(space); a != nil {
 		for _, e := range a.Evidence() {
 			e := &wire.Evidence{Inception: e.Inception, Events: e.Events}
 			room(len(e.Append(nil)))
@@ -57,9 +62,18 @@ func (c *channel) lacking(o *wire.Open) (frames []wire.Frame, err error) {
 
 // authority takes authority commits and evidence, and says what came of it.
 func (c *channel) authority(ctx context.Context, f *wire.AuthorityFrame) error {
-	in := c.s.in
+	if err := takeAuthority(ctx, c.s.n, c.s.in, c.space, f); err != nil {
+		return err
+	}
+	c.s.proved()
+	return c.renew(ctx)
+}
+
+// takeAuthority has a node take authority commits and evidence, and waits until
+// they count.
+func takeAuthority(ctx context.Context, n *node.Node, in *node.Intake, space sennit.Space, f *wire.AuthorityFrame) error {
 	known := map[sennit.Hash]bool{} // checking evidence costs several signatures; mostly it is here already
-	if a := c.s.n.Authority(c.space); a != nil {
+	if a := n.Authority(space); a != nil {
 		for _, e := range a.Evidence() {
 			known[(&wire.Evidence{Inception: e.Inception, Events: e.Events}).Key()] = true
 		}
@@ -68,12 +82,12 @@ func (c *channel) authority(ctx context.Context, f *wire.AuthorityFrame) error {
 		if known[e.Key()] {
 			continue
 		}
-		if err := in.Evidence(ctx, c.space, e); err != nil {
+		if err := in.Evidence(ctx, space, e); err != nil {
 			return err
 		}
 	}
 	for _, l := range f.Logs {
-		if l.Space != c.space || l.Class != wire.Authority {
+		if l.Space != space || l.Class != wire.Authority {
 			return sennit.Errorf(sennit.BadInput, "a log of another space or class")
 		}
 		if err := in.Log(l); err != nil {
@@ -88,6 +102,5 @@ func (c *channel) authority(ctx context.Context, f *wire.AuthorityFrame) error {
 	if _, err := in.Wait(ctx); err != nil && sennit.CodeOf(err) == sennit.Gone {
 		return err
 	}
-	c.s.proved()
-	return c.renew(ctx)
+	return nil
 }

@@ -23,7 +23,7 @@ type Config struct {
 	Tokens Tokens
 
 	// Node serves /_node/, after authentication and as it is; [CallerOf]
-	// tells who asks. Whom it answers is its own business. May be nil.
+	// tells who asks. It bounds the bodies that it reads. Whom it answers is its own business. May be nil.
 	Node http.Handler
 
 	// Page serves "/". It must serve the same to everybody: whoever opens the
@@ -233,17 +233,12 @@ func (d *Door) front(w http.ResponseWriter, r *http.Request, c Caller) {
 	}
 }
 
-// maxNodeBody bounds the bodies of requests to /_node/.
-const maxNodeBody = 1 << 20
-
 func (d *Door) node(w http.ResponseWriter, r *http.Request, c Caller) {
 	if d.cfg.Node == nil {
 		d.fail(w, r, c, sennit.Errorf(sennit.NotFound, "this node has no state of its own to show"))
 		return
 	}
-	r = withCaller(r, c)
-	r.Body = http.MaxBytesReader(w, r.Body, maxNodeBody)
-	d.cfg.Node.ServeHTTP(w, r)
+	d.cfg.Node.ServeHTTP(w, withCaller(r, c))
 }
 
 // tree serves values and subtrees.
