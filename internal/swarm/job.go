@@ -64,16 +64,17 @@ func (s *Swarm) join(wants []node.Want, patient time.Time) (*job, error) {
 	if s.over {
 		return nil, sennit.Errorf(sennit.Gone, "the node is stopping")
 	}
-	j := s.jobs[ref]
-	if j == nil {
-		j = &job{s: s, blob: ref, done: make(chan struct{}), news: make(chan struct{}, 1)}
-		var ctx context.Context
-		ctx, j.stop = context.WithCancel(s.life)
-		s.jobs[ref] = j
-		s.work.Go(func() { j.run(ctx) })
+	if j := s.jobs[ref]; j != nil {
+		j.users++
+		j.want(wants, patient)
+		return j, nil
 	}
-	j.users++
+	j := &job{s: s, blob: ref, users: 1, done: make(chan struct{}), news: make(chan struct{}, 1)}
 	j.want(wants, patient)
+	ctx, stop := context.WithCancel(s.life)
+	j.stop = stop
+	s.jobs[ref] = j
+	s.work.Go(func() { j.run(ctx) })
 	return j, nil
 }
 

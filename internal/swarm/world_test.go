@@ -105,7 +105,7 @@ func (p *peer) start() {
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	if p.blobs, err = blob.Open(blob.Config{Dir: "blobs", FS: p.fs}); err != nil {
+	if p.blobs, err = blob.Open(blob.Config{Dir: "blobs", FS: p.fs, SyncEvery: 16}); err != nil {
 		p.t.Fatal(err)
 	}
 	log := slog.New(slog.NewTextHandler(p.said, &slog.HandlerOptions{Level: slog.LevelWarn}))
@@ -213,9 +213,9 @@ func (n *net) dial(from *peer, host replicate.Host, blobs bool, serve func(to *p
 	}
 	room := 64
 	if blobs {
-		room = 4
+		room = 4 // answers are large: a network holds few of them
 	}
-	a, b := make(chan []byte, room), make(chan []byte, room)
+	a, b := make(chan []byte, room), make(chan []byte, 64)
 	closed, once := make(chan struct{}), new(sync.Once)
 	serve(to, &pipe{n, host, from.host, b, a, closed, once, blobs})
 	return &pipe{n, from.host, host, a, b, closed, once, blobs}, nil
