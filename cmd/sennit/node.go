@@ -201,6 +201,10 @@ func (a *app) describeStatus(s *daemon.Status) {
 		}
 		a.line("         %s %s, %d of %d spaces in step", who, p.Addr, p.Synced, p.Spaces)
 	}
+	a.line("blobs    %.1f MB on disk, %d missing (%.1f MB)", float64(s.Blobs.Held)/1e6, s.Blobs.Missing, float64(s.Blobs.Bytes)/1e6)
+	for _, p := range s.Blobs.Pending[:min(len(s.Blobs.Pending), 5)] {
+		a.line("         /%s/%s, %.1f MB: %s", p.Space, p.Path, float64(p.Size)/1e6, p.Why)
+	}
 	for _, w := range s.Warnings {
 		a.note("warning: %s", w.What)
 		a.note("hint: %s", w.Do)

@@ -197,6 +197,23 @@ func (s *Store) Remove(ctx context.Context, ref sennit.Blob) error {
 	return s.syncDir()
 }
 
+// RemovePartial removes a blob that is partly here and that nobody fetches. It
+// does nothing to others: whoever is about to make it whole is not disturbed.
+// Readers are as for [Store.Remove].
+func (s *Store) RemovePartial(ctx context.Context, ref sennit.Blob) error {
+	if err := checkRef(ref); err != nil {
+		return err
+	}
+	if err := s.claim(ctx, ref); err != nil {
+		return err
+	}
+	defer s.release(ref)
+	if p := s.partial(ref); p != nil && p.users == 0 {
+		return s.drop(p)
+	}
+	return nil
+}
+
 // claim waits until nobody else changes a blob's files, and keeps others from
 // it until release.
 func (s *Store) claim(ctx context.Context, ref sennit.Blob) error {

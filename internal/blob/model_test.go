@@ -169,6 +169,17 @@ func (m *machine) removeOne(t *rapid.T) {
 	}
 }
 
+// removePart removes a blob if it is partly here and nobody fetches it.
+func (m *machine) removePart(t *rapid.T) {
+	k := m.pick(t)
+	if err := m.s.RemovePartial(m.t.Context(), named(m.data[k])); err != nil {
+		t.Fatal(err)
+	}
+	if m.model[k].partial && m.fetches[k] == nil {
+		m.model[k] = state{}
+	}
+}
+
 // stop ends the process without a word, with or without the power.
 func (m *machine) stop(t *rapid.T) {
 	percent := rapid.SampledFrom([]int{0, 30, 100}).Draw(t, "percent")
@@ -238,6 +249,14 @@ func (m *machine) look(t *rapid.T) {
 		t.Fatal(err)
 	}
 	defer r.Close()
+	for i, here := range flags(r.Here(1<<20), int(pieceCount(m.data[k]))) {
+		if here != (st.whole || st.here[i]) {
+			t.Fatalf("it says that piece %d is here: %v", i, here)
+		}
+	}
+	if n := len(r.Here(1)); n > 1 || len(r.Here(0)) != 0 {
+		t.Fatalf("%d ranges instead of at most one", n)
+	}
 	for i := range pieceCount(m.data[k]) {
 		slice, err := r.Slice(nil, i, 1)
 		if !st.whole && !st.here[i] {
@@ -302,6 +321,7 @@ func TestModel(t *testing.T) {
 			"alter":  m.putAltered,
 			"close":  m.endFetch,
 			"remove": m.removeOne,
+			"part":   m.removePart,
 			"crash":  m.stop,
 			"read":   m.look,
 			"":       m.check,

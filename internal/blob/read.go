@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"math"
 	"slices"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -63,6 +64,15 @@ func (r *Reader) Blob() sennit.Blob { return r.ref }
 
 // Close ends reading.
 func (r *Reader) Close() error { return r.file.Close() }
+
+// Here lists at most limit ranges of pieces that are here, in order.
+func (r *Reader) Here(limit int) []Range {
+	if r.part == nil {
+		return []Range{pieces(r.ref)}[:min(limit, 1)]
+	}
+	have := r.part.ranges()
+	return have[:min(limit, len(have))]
+}
 
 // ReadAt reads as an [io.ReaderAt] does, but waits for pieces that a fetch has
 // yet to bring. It fails with [sennit.Gone] if they won't come because the blob
@@ -194,12 +204,8 @@ func (s *Store) Verify(ctx context.Context, ref sennit.Blob) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, r.Close()) }()
-	here := []Range{pieces(ref)}
-	if r.part != nil {
-		here = r.part.ranges()
-	}
 	buf := make([]byte, Piece)
-	for _, h := range here {
+	for _, h := range r.Here(math.MaxInt) {
 		for i := h.First; i < h.End; i++ {
 			if err := ctx.Err(); err != nil {
 				return sennit.Errorf(sennit.CodeOf(err), "verify blob %s: %w", ref.Root, err)

@@ -15,6 +15,9 @@ import (
 	"github.com/sennit/sennit/internal/replicate"
 )
 
+// maxPending bounds the missing values that a status lists.
+const maxPending = 100
+
 // maxControl bounds the body of a request to /_node/.
 const maxControl = 64 << 10
 
@@ -130,7 +133,24 @@ type Status struct {
 	Spaces   int       `json:"spaces"` // of which something is here
 	Ops      uint64    `json:"ops"`    // live, in the default space
 	Peers    []Peer    `json:"peers"`
+	Blobs    Blobs     `json:"blobs"`
 	Warnings []Finding `json:"warnings"`
+}
+
+// Blobs is the large values that are here, and those that are not.
+type Blobs struct {
+	Held    uint64    `json:"held"`          // bytes on disk
+	Missing int       `json:"missing"`       // values of followed spaces
+	Bytes   uint64    `json:"missing_bytes"` // that those have
+	Pending []Pending `json:"pending"`       // the smallest 100 of those
+}
+
+// Pending is a large value that is not here.
+type Pending struct {
+	Space string `json:"space"`
+	Path  string `json:"path"`
+	Size  uint64 `json:"size"` // bytes
+	Why   string `json:"why"`  // "over budget", "nobody has it", "damaged by HOST", and so on
 }
 
 // Peer is a session with another node.
@@ -163,6 +183,11 @@ func (d *daemon) status(r *http.Request) (int, any, error) {
 	}
 	if s.Ops, err = d.held(r.Context(), d.id.Space()); err != nil {
 		return 0, nil, err
+	}
+	missing := d.swarm.Pending(maxPending)
+	s.Blobs = Blobs{Held: d.blobs.Usage(), Missing: missing.Blobs, Bytes: missing.Bytes, Pending: []Pending{}}
+	for _, p := range missing.Some {
+		s.Blobs.Pending = append(s.Blobs.Pending, Pending{p.Space.String(), string(p.Path), p.Blob.Size, p.Why})
 	}
 	for _, p := range d.rep.Peers() {
 		out := Peer{Host: replicate.HostText(p.Host), Addr: p.Addr, Since: p.Since.UTC(), Spaces: len(p.Spaces)}

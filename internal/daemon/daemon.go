@@ -32,6 +32,7 @@ import (
 	"github.com/sennit/sennit/internal/peer"
 	"github.com/sennit/sennit/internal/replicate"
 	"github.com/sennit/sennit/internal/store"
+	"github.com/sennit/sennit/internal/swarm"
 	"github.com/sennit/sennit/web"
 )
 
@@ -68,6 +69,7 @@ type daemon struct {
 	node  *node.Node
 	host  *peer.Host
 	rep   *replicate.Replicator
+	swarm *swarm.Swarm
 	door  *httpdoor.Door
 	disk  *disk
 	http  net.Listener // nil if off
@@ -128,7 +130,9 @@ func (d *daemon) open() (err error) {
 	if err := g.Wait(); err != nil {
 		return err
 	}
-	d.node, err = node.New(node.Config{Store: d.store, Identity: d.id, Blobs: d.blobs, Log: d.log, Now: d.cfg.Now, Full: d.disk.full, Ahead: d.ahead})
+	d.node, err = node.New(node.Config{
+		Store: d.store, Identity: d.id, Blobs: d.blobs, Log: d.log, Now: d.cfg.Now, Full: d.disk.full, Ahead: d.ahead, Fetch: d.fetch,
+	})
 	if err != nil {
 		return err
 	}
@@ -141,6 +145,15 @@ func (d *daemon) open() (err error) {
 	d.host.Serve(syncProtocol, func(ctx context.Context, c *peer.Conn) {
 		if err := d.rep.Serve(ctx, conn{c}); err != nil {
 			d.log.Debug("a peer's session ended", "peer", c.Remote(), "err", err)
+		}
+	})
+	d.swarm, err = swarm.New(swarm.Config{Node: d.node, Sessions: d.rep, Dial: d.dialBlobs, Log: d.log, Full: d.disk.full})
+	if err != nil {
+		return err
+	}
+	d.host.Serve(swarm.Protocol, func(ctx context.Context, c *peer.Conn) {
+		if err := d.swarm.Serve(ctx, conn{c}); err != nil {
+			d.log.Debug("a peer's stream of blobs ended", "peer", c.Remote(), "err", err)
 		}
 	})
 	secret, err := sessionSecret(d.id)
@@ -230,6 +243,7 @@ func (d *daemon) serve(ctx context.Context, ready func(Ready)) error {
 	d.spawn = func(f func(context.Context)) { ng.Go(func() error { f(network); return nil }) }
 	ng.Go(func() error { defer stopDoors(); return d.host.Run(network) })
 	ng.Go(func() error { return d.rep.Run(network) })
+	ng.Go(func() error { return d.swarm.Run(network) })
 	listeners := []net.Listener{d.sock}
 	if d.http != nil {
 		listeners = append(listeners, d.http)
@@ -303,6 +317,18 @@ func (d *daemon) dial(ctx context.Context, host replicate.Host, addrs []string) 
 	}
 	return conn{c}, nil
 }
+
+// dialBlobs opens a stream for blobs, on the connection that the session uses.
+func (d *daemon) dialBlobs(ctx context.Context, host replicate.Host) (swarm.Conn, error) {
+	c, err := d.host.Dial(ctx, peer.ID(host), nil, swarm.Protocol)
+	if err != nil {
+		return nil, err
+	}
+	return conn{c}, nil
+}
+
+// fetch brings a blob for the node. Nobody reads before there is a swarm.
+func (d *daemon) fetch(ctx context.Context, w node.Want) error { return d.swarm.Fetch(ctx, w) }
 
 // nearby hears that the hosts on the local network changed.
 func (d *daemon) nearby() {

@@ -40,7 +40,8 @@ var floors = map[string]int{
 	"internal/node":      5,
 	"internal/door/http": 6,
 	"internal/peer":      6,
-	"internal/replicate": 7,
+	"internal/replicate": 6,
+	"internal/swarm":     7,
 	"internal/daemon":    8,
 	"cmd/sennit":         9,
 	// Tests of the whole may use anything below the command.

@@ -232,9 +232,10 @@ func (c *blobContent) Close() (err error) {
 // Blobs is where the node keeps blobs, nil if it keeps none.
 func (n *Node) Blobs() *blob.Store { return n.cfg.Blobs }
 
-// Missing calls f for the blobs that values of a space name and that aren't
-// here whole, until f fails. What changed after the call began closes changed.
-func (n *Node) Missing(ctx context.Context, f func(Want) error) (changed <-chan struct{}, err error) {
+// Named calls f for the blobs that values name, blob by blob, and says whether
+// each is here whole, until f fails. What changed after the call began closes
+// changed.
+func (n *Node) Named(ctx context.Context, f func(w Want, here bool) error) (changed <-chan struct{}, err error) {
 	n.blobs.mu.Lock()
 	changed = n.blobs.changed
 	n.blobs.mu.Unlock()
@@ -244,14 +245,15 @@ func (n *Node) Missing(ctx context.Context, f func(Want) error) (changed <-chan 
 	}
 	defer v.Release()
 	err = v.AllBlobNames(func(name store.BlobName) error {
-		if here, err := n.cfg.Blobs.Has(ctx, name.Blob); here || err != nil {
+		here, err := n.cfg.Blobs.Has(ctx, name.Blob)
+		if err != nil {
 			return err
 		}
 		if live, err := n.namesBlob(v, name); !live || err != nil {
 			return err
 		}
 		id, _ := n.st.SpaceByNum(name.Space)
-		return f(Want{id, name.Path, name.Blob})
+		return f(Want{id, name.Path, name.Blob}, here)
 	})
 	return changed, err
 }

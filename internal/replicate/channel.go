@@ -265,6 +265,7 @@ func (c *channel) opened(_ context.Context, o *wire.Open) error {
 	s := c.s
 	s.mu.Lock()
 	first := c.theirs == nil
+	serves := first || !slices.Equal(c.theirs.Scope, o.Scope)
 	if !first && c.theirs.At.Epoch != o.At.Epoch {
 		s.mu.Unlock()
 		return sennit.Errorf(sennit.BadInput, "the peer's store changed within a session")
@@ -282,6 +283,9 @@ func (c *channel) opened(_ context.Context, o *wire.Open) error {
 	}
 	rounds := c.rounds
 	s.mu.Unlock()
+	if serves {
+		s.r.touch()
+	}
 	if !agree && rounds <= maxRounds {
 		frames, err := c.lacking(o)
 		if err != nil {

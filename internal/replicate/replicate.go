@@ -86,7 +86,7 @@ type Replicator struct {
 	mu       sync.Mutex // guards what follows
 	sessions map[Host]*session
 	dialing  map[Host]*attempt
-	changed  chan struct{} // closed and replaced when follows or sessions change
+	changed  chan struct{} // closed and replaced when follows, sessions or what they serve change
 
 	invites sync.Mutex // held while one is redeemed
 }
@@ -234,6 +234,47 @@ type Peer struct {
 	Since     time.Time
 	Skew      time.Duration // how far its clock is ahead of ours
 	Spaces    []PeerSpace
+}
+
+// Principal tells who a host proved to be in its session, false if there is no
+// session in which it did.
+func (r *Replicator) Principal(host Host) (sennit.Principal, bool) {
+	r.mu.Lock()
+	s := r.sessions[host]
+	r.mu.Unlock()
+	if s == nil {
+		return sennit.Principal{}, false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.who, !s.who.Space.IsZero()
+}
+
+// Holders tells which hosts have a session now in which they opened a space,
+// and the prefixes that each of them says it serves to this node.
+func (r *Replicator) Holders(space sennit.Space) map[Host][]sennit.Path {
+	r.mu.Lock()
+	sessions := maps.Clone(r.sessions)
+	r.mu.Unlock()
+	holders := map[Host][]sennit.Path{}
+	for host, s := range sessions {
+		s.mu.Lock()
+		for _, c := range s.channels {
+			if c.space == space && c.theirs != nil {
+				holders[host] = c.theirs.Scope
+			}
+		}
+		s.mu.Unlock()
+	}
+	return holders
+}
+
+// Changed gives a channel that is closed when what [Replicator.Holders] tells
+// may have changed.
+func (r *Replicator) Changed() <-chan struct{} {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.changed
 }
 
 // PeerSpace is a space that is replicated with a peer.

@@ -113,7 +113,7 @@ func TestDamageIsRefusedOrAnotherValue(t *testing.T) {
 
 func TestEveryRecordNeedsAllItsBytes(t *testing.T) {
 	// The last field of these takes all bytes that are left.
-	open := map[string]bool{"put": true, "append": true, "snap": true}
+	open := map[string]bool{"put": true, "append": true, "snap": true, "blob-data": true}
 	for _, f := range formats() {
 		t.Run(f.name, func(t *testing.T) {
 			b := smallest(t, f)

@@ -64,6 +64,9 @@ func formats() []format {
 	for _, m := range messages() {
 		fs = append(fs, of("message-"+m.name, m.gen, message.encode, decodeMessage))
 	}
+	for _, m := range blobMessages() {
+		fs = append(fs, of("blob-"+m.name, m.gen, blobMessage.encode, decodeBlobMessage))
+	}
 	l := of("link", link, nil, func(b []byte) (*wire.Link, error) { return wire.ParseLink(string(b)) })
 	l.encode = func(v any) ([]byte, error) {
 		text, err := v.(*wire.Link).Text()

@@ -37,6 +37,14 @@ func FuzzDecodeFrame(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) { judge(t, formatOf(t, "message-hello"), b) })
 }
 
+// FuzzDecodeBlobFrame does the same for the blob protocol.
+func FuzzDecodeBlobFrame(f *testing.F) {
+	for _, m := range blobMessages() {
+		seed(f, formatOf(f, "blob-"+m.name))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) { judge(t, formatOf(t, "blob-want"), b) })
+}
+
 func fuzz(f *testing.F, name string) {
 	format := formatOf(f, name)
 	seed(f, format)

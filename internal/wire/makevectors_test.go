@@ -30,6 +30,7 @@ func makeVectors(t *testing.T) *vectorSet {
 	set.add(t, w.commits()...)
 	set.add(t, w.statements()...)
 	set.add(t, w.messages()...)
+	set.add(t, w.blobMessages()...)
 	for n := range 9 {
 		set.Trees = append(set.Trees, makeTree(rfcLeaves()[:n]))
 	}

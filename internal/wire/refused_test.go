@@ -55,6 +55,7 @@ func refusals() (all []refusal) {
 	all = append(all, runRefusals()...)
 	all = append(all, storedRefusals()...)
 	all = append(all, messageRefusals()...)
+	all = append(all, blobRefusals()...)
 	return append(all, statementRefusals()...)
 }
 

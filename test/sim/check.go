@@ -66,6 +66,7 @@ func (w *world) check() {
 		w.ops += len(m.ops)
 	}
 	w.kept(models)
+	w.spread(models)
 	for _, x := range w.replicas() {
 		if x.of.liar == nil {
 			w.right(x, models[x.of.id.Space()])
@@ -327,7 +328,7 @@ func (w *world) same(what string, got, want map[sennit.Path]string) {
 func (w *world) read(r *run, a sennit.Addr, into map[sennit.Path]string) error {
 	switch n, err := r.bus().Get(context.Background(), a); sennit.CodeOf(err) {
 	case "":
-		into[a.Path] = string(n.Value.Data)
+		into[a.Path] = text(n.Value)
 		w.saw(r, &n)
 	case sennit.NotFound:
 	default:

@@ -14,10 +14,12 @@ import (
 
 	"github.com/sennit/sennit"
 
+	"github.com/sennit/sennit/internal/blob"
 	"github.com/sennit/sennit/internal/keys"
 	"github.com/sennit/sennit/internal/node"
 	"github.com/sennit/sennit/internal/replicate"
 	"github.com/sennit/sennit/internal/store"
+	"github.com/sennit/sennit/internal/swarm"
 	"github.com/sennit/sennit/internal/wire"
 	"github.com/sennit/sennit/test/evil"
 )
@@ -67,6 +69,7 @@ type run struct {
 	st   *store.Store
 	n    *node.Node
 	r    *replicate.Replicator
+	s    *swarm.Swarm
 	dead atomic.Bool // its power went: nothing that happens in it counts
 
 	net, eng context.CancelFunc
@@ -121,13 +124,21 @@ func (m *machine) live() {
 
 // start opens the store and starts a node on it.
 func (m *machine) start() (*run, error) {
-	st, err := store.Open(store.Config{Dir: "store", FS: m.disk.fs()})
+	fs := m.disk.fs()
+	st, err := store.Open(store.Config{Dir: "store", FS: fs})
+	if err != nil {
+		return nil, err
+	}
+	blobs, err := blob.Open(blob.Config{Dir: "blobs", FS: fs, SyncEvery: 2})
 	if err != nil {
 		return nil, err
 	}
 	r := &run{m: m, st: st, dialed: map[replicate.Host]*conn{}}
 	log := slog.New(&ear{r: r})
-	r.n, err = node.New(node.Config{Store: st, Identity: m.id, Log: log, Now: m.now, Full: r.full})
+	r.n, err = node.New(node.Config{
+		Store: st, Identity: m.id, Blobs: blobs, Log: log, Now: m.now, Full: r.full,
+		Fetch: func(ctx context.Context, w node.Want) error { return r.s.Fetch(ctx, w) },
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -137,6 +148,10 @@ func (m *machine) start() (*run, error) {
 	r.r, err = replicate.New(replicate.Config{
 		Node: r.n, Identity: m.id, Self: m.host, Dial: r.dial, Log: log, Now: m.now,
 	})
+	if err != nil {
+		return nil, err
+	}
+	r.s, err = swarm.New(swarm.Config{Node: r.n, Sessions: r.r, Dial: r.dialBlobs, Log: log, Full: r.full})
 	if err != nil {
 		return nil, err
 	}
@@ -151,6 +166,11 @@ func (m *machine) start() (*run, error) {
 	r.netwg.Go(func() {
 		if err := r.r.Run(r.netctx); err != nil {
 			m.w.fail("%s: the replicator stopped: %v", m.name, err)
+		}
+	})
+	r.netwg.Go(func() {
+		if err := r.s.Run(r.netctx); err != nil {
+			m.w.fail("%s: the swarm stopped: %v", m.name, err)
 		}
 	})
 	m.mu.Lock()
@@ -235,7 +255,7 @@ func (r *run) full() error {
 func (r *run) bus() sennit.Bus { return r.n.Bus(r.n.Owner()) }
 
 func (r *run) dial(ctx context.Context, host replicate.Host, _ []string) (replicate.Conn, error) {
-	c, err := r.m.w.net.dial(ctx, r, host)
+	c, err := r.m.w.net.dial(ctx, r, host, false)
 	if err != nil {
 		return nil, err
 	}
@@ -243,6 +263,10 @@ func (r *run) dial(ctx context.Context, host replicate.Host, _ []string) (replic
 	r.dialed[host] = c
 	r.mu.Unlock()
 	return r.dress(c), nil
+}
+
+func (r *run) dialBlobs(ctx context.Context, host replicate.Host) (swarm.Conn, error) {
+	return r.m.w.net.dial(ctx, r, host, true)
 }
 
 // dress makes a liar's connections lie.
@@ -256,6 +280,12 @@ func (r *run) dress(c *conn) replicate.Conn {
 // accept serves a connection that another machine made.
 func (r *run) accept(c *conn) bool {
 	return r.spawn(func(ctx context.Context) {
+		if c.blobs {
+			if err := r.s.Serve(ctx, c); err != nil {
+				r.m.w.c.Log("%s: a stream of blobs to %s ended: %v", r.m.name, r.m.w.nameOf(c), err)
+			}
+			return
+		}
 		err := r.r.Serve(ctx, r.dress(c))
 		r.m.w.ended(r, c, err)
 	})
@@ -263,7 +293,7 @@ func (r *run) accept(c *conn) bool {
 
 // says notes what a run tells a peer, unless its power is off.
 func (r *run) says(c *conn, msg []byte) bool {
-	if r.m.liar != nil {
+	if r.m.liar != nil || c.blobs {
 		return !r.dead.Load()
 	}
 	_, f, err := wire.DecodeFrame(msg)

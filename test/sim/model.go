@@ -38,6 +38,7 @@ type op struct {
 	path  sennit.Path
 	deep  bool
 	value string
+	blob  *sennit.Blob // of a put, if it is too big for an op
 	add   wire.Add
 }
 
@@ -137,7 +138,7 @@ func (m *model) run(run *wire.Run, l wire.Log, peaks *commit.Peaks) error {
 			switch o.Kind {
 			case sennit.KindPut:
 				p, perr := wire.DecodePut(o.Body)
-				x.value, err = string(p.Value.Data), cmp.Or(err, perr)
+				x.value, x.blob, err = text(p.Value), p.Value.Blob, cmp.Or(err, perr)
 			case sennit.KindDel:
 				d, derr := wire.DecodeDel(o.Body)
 				x.deep, err = d.Deep, cmp.Or(err, derr)
@@ -159,7 +160,7 @@ func (m *model) run(run *wire.Run, l wire.Log, peaks *commit.Peaks) error {
 // has reports whether some commit at a place does what was written.
 func (m *model) has(at place, c *sennit.Change) bool {
 	return slices.ContainsFunc(m.at[at], func(o *op) bool { // of an add, the total follows from what came before
-		return o.kind == c.Kind && o.path == c.Path && o.deep == c.Deep && o.value == string(c.Value.Data)
+		return o.kind == c.Kind && o.path == c.Path && o.deep == c.Deep && o.value == text(c.Value)
 	})
 }
 

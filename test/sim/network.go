@@ -79,6 +79,7 @@ type conn struct {
 	to    replicate.Host
 	other *conn
 	link  *link // shared by both ends
+	blobs bool  // it carries blobs, and no session
 
 	in   pipe          // what comes
 	done chan struct{} // closed when this end can't be used any more
@@ -117,8 +118,8 @@ func ring(bell chan struct{}) {
 	}
 }
 
-// dial connects a run to a machine that is up.
-func (n *network) dial(ctx context.Context, from *run, to replicate.Host) (*conn, error) {
+// dial connects a run to a machine that is up, for a session or for blobs.
+func (n *network) dial(ctx context.Context, from *run, to replicate.Host, blobs bool) (*conn, error) {
 	n.mu.Lock()
 	w := n.cable(from.m.host, to)
 	trip := 2*w.delay + rand0(n.rng, w.jitter)
@@ -140,8 +141,8 @@ func (n *network) dial(ctx context.Context, from *run, to replicate.Host) (*conn
 		return nil, errDown
 	}
 	l := &link{w: w}
-	a := &conn{n: n, owner: from, to: to, link: l, done: make(chan struct{})}
-	b := &conn{n: n, owner: peer, to: from.m.host, link: l, done: make(chan struct{})}
+	a := &conn{n: n, owner: from, to: to, link: l, blobs: blobs, done: make(chan struct{})}
+	b := &conn{n: n, owner: peer, to: from.m.host, link: l, blobs: blobs, done: make(chan struct{})}
 	a.other, b.other = b, a
 	a.in.init(n.rng.Uint64())
 	b.in.init(n.rng.Uint64())
@@ -184,6 +185,9 @@ func (c *conn) Send(ctx context.Context, msg []byte) error {
 	}
 	if !c.owner.says(c, msg) {
 		return nil // the power is off: nothing leaves
+	}
+	if c.blobs {
+		msg = slices.Clone(msg) // its sender uses it again
 	}
 	c.pass(msg)
 	return nil

@@ -64,6 +64,7 @@ const (
 	burst
 	manyOps
 	bigValues
+	blobValue // too big for an op
 )
 
 // woe is something that goes wrong.
@@ -118,6 +119,7 @@ func newPlan(seed uint64, honest bool) *plan {
 	}
 	p.follow(p.rng("follows"))
 	p.write(p.rng("work"))
+	p.enlarge(p.rng("blobs"))
 	p.worry(p.rng("woes"))
 	return p
 }
@@ -204,6 +206,21 @@ func (p *plan) write(rng *rand.Rand) {
 				})
 			}
 		}
+	}
+}
+
+// enlarge decides who writes values that are too big for an op.
+func (p *plan) enlarge(rng *rand.Rand) {
+	for range 2 + rng.IntN(5) {
+		w := work{at: rand0(rng, span), by: rng.IntN(len(p.nodes)), kind: blobValue, seed: rng.Uint64()}
+		w.in = w.by
+		for _, e := range p.edges {
+			if e.by == w.by && e.may != 0 && rng.IntN(3) == 0 {
+				w.in, w.under = e.of, e.writes
+				break
+			}
+		}
+		p.work = append(p.work, w)
 	}
 }
 

@@ -45,6 +45,7 @@ type Report struct {
 	Writes       int            // that were acknowledged
 	Ops          int            // that the spaces hold, live or not
 	Checked      int            // pairs of replica and space that were compared
+	Blobs        int            // large values that were acknowledged and still count
 	Virtual      time.Duration
 	Failures     []string // none if all is well
 }
@@ -67,6 +68,7 @@ type world struct {
 	writers sync.WaitGroup
 	ops     int // see Report
 	checked int // see Report
+	blobs   int // see Report
 
 	mu       sync.Mutex // guards what follows
 	injected map[string]int
@@ -134,7 +136,7 @@ func (w *world) report() *Report {
 			r.Liars++
 		}
 	}
-	r.Ops, r.Checked = w.ops, w.checked
+	r.Ops, r.Checked, r.Blobs = w.ops, w.checked, w.blobs
 	return r
 }
 

@@ -149,8 +149,8 @@ func one(t *testing.T, seed uint64) {
 		for _, f := range r.Failures {
 			t.Error(f)
 		}
-		t.Logf("seed %d: %d nodes, %d of them lie; %d writes, %d ops, %d replicas compared, %s of their time",
-			seed, r.Nodes, r.Liars, r.Writes, r.Ops, r.Checked, cmp.Or(r.Virtual.Round(time.Second), 0))
+		t.Logf("seed %d: %d nodes, %d of them lie; %d writes, %d ops, %d blobs, %d replicas compared, %s of their time",
+			seed, r.Nodes, r.Liars, r.Writes, r.Ops, r.Blobs, r.Checked, cmp.Or(r.Virtual.Round(time.Second), 0))
 		t.Log(injectedLine + show(r.Injected))
 	})
 	t.Log("took ", time.Since(begun).Round(time.Millisecond))

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"maps"
@@ -10,6 +11,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"lukechampine.com/blake3"
 
 	"github.com/sennit/sennit"
 )
@@ -22,6 +25,15 @@ type write struct {
 	space   sennit.Space
 	changes []sennit.Change
 	at      place
+}
+
+// text is a value as it is compared: a blob is its name, as its bytes may come
+// later.
+func text(v sennit.Value) string {
+	if v.Blob != nil {
+		return fmt.Sprintf("blob %s of %d bytes", v.Blob.Root, v.Blob.Size)
+	}
+	return string(v.Data)
 }
 
 // parseVersion takes a version apart.
@@ -40,7 +52,12 @@ func parseVersion(v sennit.Version) (place, error) {
 func (w *world) write(x work) {
 	rng := rand.New(rand.NewPCG(x.seed, 'w'))
 	tag := fmt.Sprintf("%s-%x", w.machines[x.by].name, x.seed)
-	if x.kind != burst {
+	switch x.kind {
+	case burst:
+	case blobValue:
+		w.putBlob(x, rng)
+		return
+	default:
 		w.commit(x, changes(rng, x, tag))
 		return
 	}
@@ -159,10 +176,34 @@ func (w *world) commit(x work, changes []sennit.Change) {
 	if r == nil || r.r.Ahead() > maxAhead {
 		return
 	}
+	space := w.machines[x.in].id.Space()
+	w.acknowledge(x, r, changes, func(ctx context.Context) (sennit.Version, error) {
+		return r.bus().Write(ctx, space.String(), changes)
+	})
+}
+
+// putBlob puts a value that is too big for an op.
+func (w *world) putBlob(x work, rng *rand.Rand) {
+	r := w.machines[x.by].up()
+	if r == nil || r.r.Ahead() > maxAhead {
+		return
+	}
+	content := make([]byte, sennit.MaxInline+1+rng.IntN(200<<10))
+	rand.NewChaCha8([32]byte{byte(x.seed), byte(x.seed >> 8), byte(x.seed >> 16), byte(x.seed >> 24)}).Read(content)
+	c := sennit.Change{Kind: sennit.KindPut, Path: x.under.Join(somePath(rng))}
+	c.Value.Blob = &sennit.Blob{Root: blake3.Sum256(content), Size: uint64(len(content))}
+	space := w.machines[x.in].id.Space()
+	w.acknowledge(x, r, []sennit.Change{c}, func(ctx context.Context) (sennit.Version, error) {
+		return r.bus().Put(ctx, sennit.Addr{Root: space.String(), Path: c.Path}, "", bytes.NewReader(content), nil)
+	})
+}
+
+// acknowledge has something written, and notes what its node acknowledges.
+func (w *world) acknowledge(x work, r *run, changes []sennit.Change, do func(context.Context) (sennit.Version, error)) {
+	m, space := r.m, w.machines[x.in].id.Space()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	space := w.machines[x.in].id.Space()
-	version, err := r.bus().Write(ctx, space.String(), changes)
+	version, err := do(ctx)
 	if r.dead.Load() {
 		return
 	}
@@ -366,7 +407,7 @@ func (w *world) shown(r *run, updates []sennit.Update) bool {
 func (w *world) told(r *run, s *state, u *sennit.Update) {
 	switch u.Kind {
 	case sennit.Set:
-		s.values[u.Node.Path] = string(u.Node.Value.Data)
+		s.values[u.Node.Path] = text(u.Node.Value)
 		delete(s.mixed, u.Node.Path)
 		if at, err := parseVersion(u.Node.Version); err == nil && s.tail {
 			s.told[telling{at, u.Node.Path}]++
