@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"time"
 
 	"lukechampine.com/blake3"
 
@@ -89,6 +90,9 @@ func snapshot(ctx context.Context, bus sennit.Bus, at sennit.Addr) (*mirror, err
 	return m, err
 }
 
+// stall is how long a snapshot may bring nothing.
+const stall = 30 * time.Second
+
 // readMirror reads a watch up to the end of its snapshot.
 func readMirror(ctx context.Context, bus sennit.Bus, at sennit.Path, patterns []sennit.Pattern) (*mirror, error) {
 	w, err := bus.Watch(ctx, patterns, sennit.WatchOptions{})
@@ -98,7 +102,13 @@ func readMirror(ctx context.Context, bus sennit.Bus, at sennit.Path, patterns []
 	defer w.Close()
 	m := newMirror(at)
 	for !m.live {
-		updates, err := w.Next(ctx)
+		waiting, stop := context.WithTimeout(ctx, stall)
+		updates, err := w.Next(waiting)
+		stop()
+		if err != nil && ctx.Err() == nil && waiting.Err() != nil {
+			// A watch waits for a node that went away until it is back.
+			err = sennit.Hint(sennit.Errorf(sennit.Unreachable, "the node has not answered for %s", stall), "see whether it runs, and do this again: it goes on where it was")
+		}
 		if err != nil {
 			return nil, err
 		}
