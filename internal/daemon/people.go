@@ -127,7 +127,7 @@ func (d *daemon) putFollow(r *http.Request) (int, any, error) {
 		if f.Mode != "" {
 			status = http.StatusOK
 		}
-		f.Mode, f.Prefixes = "live", []sennit.Path{""}
+		f.Mode = "live"
 		f.Name = cmp.Or(in.Name, f.Name)
 		if host != "" {
 			f.Host, f.Addrs = host, addrs

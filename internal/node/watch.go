@@ -12,6 +12,7 @@ import (
 	"github.com/sennit/sennit"
 
 	"github.com/sennit/sennit/internal/hub"
+	"github.com/sennit/sennit/internal/prefix"
 	"github.com/sennit/sennit/internal/store"
 )
 
@@ -348,7 +349,7 @@ func (w *watch) tell(sp *space, u *sennit.Update, n uint64) error {
 			return err
 		}
 	}
-	for _, p := range least(paths) {
+	for _, p := range prefix.Of(paths...) {
 		c := *u
 		c.Node.Path = p
 		w.add(sp, &c, n)

@@ -213,7 +213,7 @@ func (s *session) befriend(ctx context.Context, g wire.Grant, e *wire.Evidence, 
 		return err
 	}
 	return s.n.EditFollow(ctx, f.Space, func(have *node.Follow) {
-		if f.Mode, f.Prefixes = "live", []sennit.Path{""}; have.Mode != "" {
+		if f.Mode = "live"; have.Mode != "" {
 			f.Name, f.Prefixes, f.Mode = have.Name, have.Prefixes, have.Mode
 		}
 		if len(f.Addrs) == 0 {

@@ -299,7 +299,7 @@ func (c *conn) flood() (all []wire.Frame) {
 		case 4:
 			all = append(all, &wire.Ops{Tag: o.Tag})
 		case 5:
-			all = append(all, &wire.Compare{Tag: o.Tag, Authority: [8]byte(o.Authority[:8]), Items: []wire.Item{{Kind: wire.ItemList, Prints: [][5]byte{{byte(i)}}}}})
+			all = append(all, &wire.Compare{Tag: o.Tag, Basis: wire.BasisOf(o.Authority, o.Scope), Items: []wire.Item{{Kind: wire.ItemList, Prints: [][5]byte{{byte(i)}}}}})
 		case 6:
 			in := &wire.Interest{}
 			for range 200 {
