@@ -58,6 +58,7 @@ type watch struct {
 	view    *store.View // while there are sources
 	sources []source
 	out     []sennit.Update
+	whole   int // so many of out are of commits of which all was told
 	size    int
 	at      uint64           // arrivals up to here were given, or are in out or sources
 	base    uint64           // cursor of what sources give: where a reader that stops amid them goes on
@@ -365,6 +366,7 @@ func (w *watch) events() error {
 	if lagged {
 		return w.again(false)
 	}
+	w.whole = len(w.out)
 	for i := range events {
 		e := &events[i]
 		switch sp := w.b.n.space(e.Space); {
@@ -383,7 +385,7 @@ func (w *watch) events() error {
 				return err
 			}
 			if i+1 == len(events) || events[i+1].N > e.N {
-				w.at = e.N
+				w.at, w.whole = e.N, len(w.out)
 			}
 		}
 	}
@@ -453,6 +455,7 @@ func (w *watch) again(reset bool) error {
 		return err
 	}
 	w.view, w.base, w.at = v, w.at, v.N
+	w.out = w.out[:w.whole] // a commit that was begun comes from the store, whole
 	for sp, was := range seen {
 		w.sights[sp] = w.b.n.sees(w.b.c, sp)
 		reset = reset || !was.same(w.sights[sp])
