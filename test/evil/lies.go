@@ -209,7 +209,7 @@ func (c *conn) alterOpen(f wire.Frame) bool {
 	if !ok {
 		return false
 	}
-	switch c.rng.IntN(7) {
+	switch c.rng.IntN(8) {
 	case 0:
 		o.Digest = c.hash()
 	case 1:
@@ -224,6 +224,8 @@ func (c *conn) alterOpen(f wire.Frame) bool {
 		for i := range o.Sizes {
 			o.Sizes[i].Size = c.rng.Uint64N(1 << 20)
 		}
+	case 7:
+		o.Interest = [][]sennit.Path{nil, {""}, {"a"}, {"b/c", "wall"}}[c.rng.IntN(4)]
 	case 6:
 		o.Scope = nil
 		for i := range wire.MaxScope {
