@@ -215,7 +215,7 @@ func (p *peer) invite() string {
 }
 
 func (p *peer) join(link string) error {
-	_, err := p.r.Join(context.Background(), link, "", p.run)
+	_, err := p.r.Join(context.Background(), link, "", nil, p.run)
 	return err
 }
 

@@ -169,7 +169,7 @@ func (p *plan) part(rng *rand.Rand) {
 	}
 	for i := range p.edges {
 		e := &p.edges[i]
-		if !e.invite && rng.IntN(2) == 0 {
+		if rng.IntN(2) == 0 {
 			e.keeps = some()
 		}
 		for range rng.IntN(3) * rng.IntN(2) {

@@ -154,7 +154,7 @@ func (w *world) tie(e edge) error {
 		if err != nil {
 			return err
 		}
-		_, err = b.r.Join(ctx, link, "", func(f func(context.Context)) { b.spawn(f) })
+		_, err = b.r.Join(ctx, link, "", e.keeps, func(f func(context.Context)) { b.spawn(f) })
 		return err
 	}
 	space := of.id.Space()
