@@ -54,6 +54,7 @@ type channel struct {
 	behind  int        // messages with ops that aren't acknowledged
 	acked   uint64     // up to which they are
 	push    node.Picks // ops that a comparison found missing there
+	gap     uint64     // up to which the peer may lack what is not compared
 	restAt  uint64     // up to which the rest was sent
 	restTo  uint64     // up to which it is to be
 
@@ -116,7 +117,9 @@ func (c *channel) begin(ctx context.Context) error {
 	c.up, c.saved = since.N, since.N
 	if a := s.n.Authority(c.space); a != nil {
 		c.reclaim(prefix.Of(a.Readable(s.n.Self(), c.now())...).And(interest))
-		since.N = c.up
+		if since.N = c.up; c.up == 0 {
+			since = sennit.Cursor{} // else all would come again, and not what differs
+		}
 	}
 	o, err := c.holding(ctx, c.reach(), interest, since)
 	if err != nil {

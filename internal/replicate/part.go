@@ -61,6 +61,9 @@ func (c *channel) divide() (less bool) {
 		c.feed = feed
 	}
 	if c.pumping && (!now.both.Equal(was.both) || !now.out.Equal(was.out)) {
+		if !was.out.Covers(now.out) {
+			c.gap = c.at
+		}
 		c.restart()
 	}
 	return less
@@ -94,24 +97,23 @@ func (c *channel) since(interest prefix.Set) sennit.Cursor {
 		return sennit.Cursor{Epoch: c.mine.Since.Epoch, N: c.up}
 	}
 	c.reclaim(prefix.Of(c.theirs.Scope...).And(interest))
-	at := sennit.Cursor{Epoch: c.theirs.At.Epoch, N: c.up}
 	if c.holes && !c.both.Covers(c.in) {
-		at.N = 0 // no comparison finds what is missing: the peer is to send it again
+		return sennit.Cursor{} // no comparison finds what is missing: the peer is to send it again
 	}
-	return at
+	return sennit.Cursor{Epoch: c.theirs.At.Epoch, N: c.up}
 }
 
-// restart has the rest sent from the beginning: of what goes to the peer, what
-// is not compared; s.mu is held.
+// restart has the rest sent from the beginning: of what goes to the peer and it
+// may lack, what is not compared; s.mu is held.
 func (c *channel) restart() {
 	c.rest, c.restAt, c.restTo = nil, 0, 0
-	if c.both.Covers(c.out) {
+	if c.gap == 0 || c.both.Covers(c.out) {
 		return
 	}
 	out, both := c.out, c.both
 	c.rest = c.s.n.Feed(c.space, func(p sennit.Path, deep bool) bool { return out.Concerns(p, deep) && !both.Has(p) })
 	c.rest.Known = c.feed.Known
-	c.restTo = c.at
+	c.restTo = c.gap
 	c.s.wake()
 }
 

@@ -27,7 +27,8 @@ func (c *channel) startPump(o *wire.Open, first bool) error {
 		}
 	}
 	if !first {
-		if o.Since.N == 0 || o.Since.Epoch != s.n.Epoch() {
+		if o.Since.Epoch != s.n.Epoch() {
+			c.gap = c.at
 			c.restart()
 		}
 		return nil
@@ -40,6 +41,7 @@ func (c *channel) startPump(o *wire.Open, first bool) error {
 		c.at = 0
 	default:
 		c.at = c.mine.At.N // the comparison finds what both sides keep
+		c.gap = c.at
 		c.restart()
 	}
 	return nil
