@@ -3,7 +3,6 @@ package replicate
 import (
 	"context"
 	"errors"
-	"slices"
 	"time"
 
 	"github.com/sennit/sennit"
@@ -16,11 +15,6 @@ import (
 
 // This file is about which parts of a space go which way: what a side may read
 // and takes. docs/decisions/partial.md says why it is so.
-
-// maxAstray bounds the messages with ops of which this side takes no part.
-// After it narrowed what it takes, as many may be under way: the peer sent them
-// before it heard of that, and no more before they were acknowledged.
-const maxAstray = 2 * unacked
 
 // parts is what of a space goes where between two sides. What a side holds of it
 // beyond what it keeps up to date, such as what its user writes elsewhere, is
@@ -149,41 +143,6 @@ func (c *channel) pumpRest(put func(wire.Frame) error) (bool, error) {
 		return true, nil
 	}
 	return true, put(&wire.Ops{Tag: c.tag, Batch: wire.Batch{Logs: batch.Logs, Runs: batch.Runs}})
-}
-
-// takes reports whether all ops of a run belong to what this side takes. Of a run
-// that holds others nothing is taken: the peer knows what this side takes.
-func (c *channel) takes(run *wire.Run) bool {
-	c.s.mu.Lock()
-	interest := c.interest
-	c.s.mu.Unlock()
-	if interest.Has("") {
-		return true
-	}
-	for i := range run.Items {
-		for _, part := range run.Items[i].Parts {
-			if slices.ContainsFunc(part.Ops, func(op wire.Op) bool { return !interest.Concerns(op.Path, deletes(&op)) }) {
-				return false
-			}
-		}
-	}
-	return true
-}
-
-// deletes reports whether an op deletes all that is under its path.
-func deletes(op *wire.Op) bool {
-	return op.Kind == sennit.KindDel && len(op.Body) > 0 && op.Body[0] == 1
-}
-
-// astray notes a message with ops that this side doesn't take.
-func (c *channel) astray() error {
-	c.s.mu.Lock()
-	defer c.s.mu.Unlock()
-	c.holes = true
-	if c.strays++; c.strays > maxAstray {
-		return sennit.Errorf(sennit.BadInput, "more than %d messages with ops outside what this node follows", maxAstray)
-	}
-	return nil
 }
 
 // digest is the digest over a part of a trie, and how many live ops that is.
