@@ -107,13 +107,14 @@ func (p *peer) values(space sennit.Space) map[sennit.Path]string {
 	return all
 }
 
-// ops is the ops of a space that a peer holds, live or not: path and author.
+// heldOp is an op that a peer holds.
 type heldOp struct {
 	path sennit.Path
 	deep bool
 	by   sennit.Space
 }
 
+// ops is the ops of a space that a peer holds, live or not.
 func (p *peer) ops(space sennit.Space) (all []heldOp) {
 	p.t.Helper()
 	batch, err := p.n.Feed(space, nil).After(0, 1<<30, nil)
@@ -294,24 +295,23 @@ func TestTwoPartsMakeAWhole(t *testing.T) {
 		a.write("me", sennit.Change{Kind: sennit.KindDel, Path: "photos/3"}, put("posts/3", "new"))
 		agree(t, space, prefix.Set{"posts"}, a, b)
 		agree(t, space, prefix.Set{"photos"}, a, c)
-		want := map[prefixName]prefix.Set{"posts": {"posts"}, "photos": {"photos"}}
-		digests := map[prefixName]sennit.Hash{}
-		for name := range want {
-			digest, err := a.bus().Digest(t.Context(), sennit.Addr{Root: space.String(), Path: sennit.Path(name)})
+		digests := map[sennit.Path]sennit.Hash{}
+		for _, part := range []sennit.Path{"posts", "photos"} {
+			digest, err := a.bus().Digest(t.Context(), sennit.Addr{Root: space.String(), Path: part})
 			if err != nil {
 				t.Fatal(err)
 			}
-			digests[name] = digest.Hash
+			digests[part] = digest.Hash
 		}
 		a.stop()
 		d.follows(space, b, "photos", "posts")
 		agree(t, space, prefix.Set{"posts"}, b, d)
 		d.follows(space, c, "photos", "posts")
 		agree(t, space, prefix.Set{"photos"}, c, d)
-		for name := range want {
-			digest, err := d.bus().Digest(t.Context(), sennit.Addr{Root: space.String(), Path: sennit.Path(name)})
-			if err != nil || digest.Hash != digests[name] {
-				t.Errorf("%s: %v, %v", name, digest, err)
+		for part, want := range digests {
+			digest, err := d.bus().Digest(t.Context(), sennit.Addr{Root: space.String(), Path: part})
+			if err != nil || digest.Hash != want {
+				t.Errorf("%s: %v, %v", part, digest, err)
 			}
 		}
 		if found, err := d.n.Verify(t.Context(), func(uint64, uint64) {}); err != nil || len(found) > 0 {
@@ -319,8 +319,6 @@ func TestTwoPartsMakeAWhole(t *testing.T) {
 		}
 	})
 }
-
-type prefixName string
 
 // TestALiarWhoSendsMoreThanIsFollowed gets nothing of it stored, and when it
 // goes on, the session ends.
@@ -330,17 +328,16 @@ func TestALiarWhoSendsMoreThanIsFollowed(t *testing.T) {
 		space := a.n.Self().Space
 		a.lets(sennit.Read, "", b)
 		// What b says it takes is altered on its way, so that a sends everything.
-		hellos, number := 0, uint64(0)
+		hellos := 0
 		n.listen(func(from, _ replicate.Host, msg []byte) [][]byte {
 			if from != b.host {
 				return [][]byte{msg}
 			}
-			got, f, err := wire.DecodeFrame(slices.Clone(msg))
+			number, f, err := wire.DecodeFrame(slices.Clone(msg))
 			if err != nil {
 				t.Error(err)
 				return nil
 			}
-			number = got
 			switch o := f.(type) {
 			case *wire.Hello:
 				hellos++
@@ -422,8 +419,7 @@ func (h *history) path() sennit.Path {
 	return p
 }
 
-// follow has a peer follow something else. Who follows through another asks only
-// for what that one keeps, else nobody has it.
+// follow has a peer follow something else.
 func (h *history) follow(i int) {
 	var some []sennit.Path
 	for range 1 + h.rng.IntN(3) {
