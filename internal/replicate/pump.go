@@ -62,10 +62,9 @@ func (c *channel) pump(put func(wire.Frame) error) (bool, error) {
 	}
 	push, at, caught := c.push, c.at, c.caught && !c.poked
 	c.poked = c.poked && len(c.push) > 0
+	c.push = node.Picks{} // even if it is empty: the reader adds to what is there
 	var wants []wire.WantItem
-	if len(push) > 0 {
-		c.push = node.Picks{}
-	} else {
+	if len(push) == 0 {
 		wants, c.wants = c.wants, nil
 	}
 	feed, needs, overdue := c.feed, c.needs, c.untold()
