@@ -349,6 +349,7 @@ type Bus interface {
 	// pattern matches the path itself and everything under it, unless it is
 	// exact.
 	Watch(ctx context.Context, patterns []Pattern, o WatchOptions) (Watch, error)
-	// Digest says what state a subtree has.
+	// Digest says what state a subtree has. It fails with Unsupported if the
+	// node follows only a part of it.
 	Digest(ctx context.Context, a Addr) (Digest, error)
 }

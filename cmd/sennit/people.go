@@ -41,13 +41,19 @@ func (a *app) space(ctx context.Context, text string) (string, error) {
 
 func (a *app) follow() *cobra.Command {
 	var name, host string
-	var addrs []string
+	var addrs, prefixes []string
 	cmd := &cobra.Command{
-		Use: "follow SPACE|@NAME", Short: "replicate somebody's space",
+		Use: "follow SPACE|@NAME", Short: "replicate somebody's space, or parts of it",
 		Long: `Keeps a copy of what you may read of a space, and keeps it up to date. Following
 somebody twice changes nothing, except what is said anew. An invitation link is
-for: sennit join`,
-		Example:           "  sennit follow $SPACE --name bob --addr $ADDR\n  sennit follow @bob --name robert",
+for: sennit join
+
+With --prefix, only what is at and under these paths is kept: the rest takes
+neither room nor traffic, and reads as if it weren't there. Saying other prefixes
+later changes the follow: what is missing is fetched, and what is here of the
+others stays, but gets no newer. --prefix / is everything again.`,
+		Example: "  sennit follow $SPACE --name bob --addr $ADDR\n  sennit follow @bob --name robert\n" +
+			"  sennit follow @bob --prefix posts --prefix profile",
 		Args:              args(cobra.ExactArgs(1)),
 		ValidArgsFunction: a.completeNames(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -55,7 +61,7 @@ for: sennit join`,
 			if err != nil {
 				return err
 			}
-			in := map[string]any{"name": strings.TrimPrefix(name, "@"), "host": host, "addrs": addrs}
+			in := map[string]any{"name": strings.TrimPrefix(name, "@"), "host": host, "addrs": addrs, "prefixes": prefixes}
 			var out daemon.Follow
 			if err := a.do(cmd.Context(), "PUT", "follows/"+space, in, &out); err != nil {
 				return err
@@ -70,6 +76,7 @@ for: sennit join`,
 	f.StringVar(&name, "name", "", "what to call it here: @`NAME`")
 	f.StringVar(&host, "host", "", "`KEY` of a node that has it, if the address doesn't end in it")
 	f.StringArrayVar(&addrs, "addr", nil, "`MULTIADDR` of a node that has it, as its status tells, repeatable")
+	f.StringArrayVar(&prefixes, "prefix", nil, "keep only what is at and under this `PATH` of the space, repeatable")
 	return cmd
 }
 
@@ -93,7 +100,7 @@ func (a *app) unfollow() *cobra.Command {
 func (a *app) follows() *cobra.Command {
 	return &cobra.Command{
 		Use: "follows", Short: "list the spaces that are replicated",
-		Long:    "Prints a line for each: what it is called, the space, whether it is live, syncing\nor offline, and how many values are here.",
+		Long:    "Prints a line for each: what it is called, the space, whether it is live, syncing\nor offline, how many values are here, and which parts are followed if not all are.",
 		Example: "  sennit follows\n  sennit follows --json",
 		Args:    args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -109,7 +116,13 @@ func (a *app) follows() *cobra.Command {
 				if f.Name != "" {
 					name = "@" + f.Name + " " + name
 				}
-				a.line("%s %s %d", name, f.State, f.Ops)
+				parts := ""
+				for _, p := range f.Prefixes {
+					if p != "" {
+						parts += " /" + string(p)
+					}
+				}
+				a.line("%s %s %d%s", name, f.State, f.Ops, parts)
 			}
 			return nil
 		},
@@ -210,6 +223,7 @@ theirs: each follows the other. It works a limited number of times and runs out.
 
 func (a *app) join() *cobra.Command {
 	var name string
+	var prefixes []string
 	cmd := &cobra.Command{
 		Use: "join LINK", Short: "accept an invitation",
 		Long: `Reaches whoever made the link, lets them read your space, and follows theirs. It
@@ -219,7 +233,7 @@ itself.`,
 		Args:    args(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var out daemon.Joined
-			in := map[string]string{"link": args[0], "name": strings.TrimPrefix(name, "@")}
+			in := map[string]any{"link": args[0], "name": strings.TrimPrefix(name, "@"), "prefixes": prefixes}
 			if err := a.do(cmd.Context(), "POST", "join", in, &out); err != nil {
 				return err
 			}
@@ -236,5 +250,6 @@ itself.`,
 		},
 	}
 	cmd.Flags().StringVar(&name, "name", "", "what to call the inviter here: @`NAME`")
+	cmd.Flags().StringArrayVar(&prefixes, "prefix", nil, "keep only what is at and under this `PATH` of their space, repeatable")
 	return cmd
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/sennit/sennit/internal/node"
 	"github.com/sennit/sennit/internal/peer"
+	"github.com/sennit/sennit/internal/prefix"
 	"github.com/sennit/sennit/internal/replicate"
 	"github.com/sennit/sennit/internal/wire"
 )
@@ -20,12 +21,12 @@ import (
 type Follow struct {
 	Space    string        `json:"space"`
 	Name     string        `json:"name,omitempty"` // what it is called here, without the @
-	Prefixes []sennit.Path `json:"prefixes"`
+	Prefixes []sennit.Path `json:"prefixes"`       // what is followed of it
 	Mode     string        `json:"mode"`
 	Host     string        `json:"host,omitempty"`  // transport key of a node that has it
 	Addrs    []string      `json:"addrs,omitempty"` // multiaddrs of that node
-	State    string        `json:"state"`           // "live": equal to a peer's copy, "syncing" or "offline"
-	Ops      uint64        `json:"ops"`             // live ones that are here
+	State    string        `json:"state"`           // "live": equal to a peer's copy of all that is followed, "syncing" or "offline"
+	Ops      uint64        `json:"ops"`             // live ones of it that are here
 	Peers    int           `json:"peers"`           // that it is replicated with now
 	Problem  string        `json:"problem,omitempty"`
 }
@@ -44,7 +45,7 @@ func (d *daemon) follows(ctx context.Context) ([]Follow, error) {
 	for _, p := range d.rep.Peers() {
 		for _, sp := range p.Spaces {
 			peers[sp.Space]++
-			synced[sp.Space] = synced[sp.Space] || sp.Synced
+			synced[sp.Space] = synced[sp.Space] || sp.Synced && sp.Whole
 		}
 	}
 	all := []Follow{}
@@ -75,15 +76,21 @@ func follow(f node.Follow) Follow {
 	return Follow{Space: f.Space.String(), Name: f.Name, Prefixes: f.Prefixes, Mode: f.Mode, Host: f.Host, Addrs: f.Addrs, State: "offline"}
 }
 
-// held counts the live ops of a space that are here and may be read.
+// held counts the live ops that are here of what is followed of a space, and may
+// be read.
 func (d *daemon) held(ctx context.Context, space sennit.Space) (ops uint64, err error) {
 	authority := d.node.Authority(space)
 	if authority == nil { // nothing came yet
 		return 0, nil
 	}
 	bus := d.node.Bus(d.node.Owner())
-	for _, prefix := range authority.Readable(d.node.Self(), uint64(d.cfg.Now().UnixMilli())) {
-		digest, err := bus.Digest(ctx, sennit.Addr{Root: space.String(), Path: prefix})
+	keeps, err := d.node.Keeps(space)
+	if err != nil {
+		return 0, err
+	}
+	readable := prefix.Of(authority.Readable(d.node.Self(), uint64(d.cfg.Now().UnixMilli()))...)
+	for _, p := range readable.And(keeps) {
+		digest, err := bus.Digest(ctx, sennit.Addr{Root: space.String(), Path: p})
 		if err != nil && sennit.CodeOf(err) != sennit.NotFound {
 			return 0, err
 		}
@@ -98,10 +105,11 @@ func (d *daemon) putFollow(r *http.Request) (int, any, error) {
 		return 0, nil, err
 	}
 	var in struct {
-		Name  string   `json:"name"`
-		Mode  string   `json:"mode"`
-		Host  string   `json:"host"`
-		Addrs []string `json:"addrs"`
+		Name     string   `json:"name"`
+		Prefixes []string `json:"prefixes"` // none: as before, or everything
+		Mode     string   `json:"mode"`
+		Host     string   `json:"host"`
+		Addrs    []string `json:"addrs"`
 	}
 	if err := read(r, &in); err != nil {
 		return 0, nil, err
@@ -121,14 +129,23 @@ func (d *daemon) putFollow(r *http.Request) (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
+	parts, err := parseParts(in.Prefixes)
+	if err != nil {
+		return 0, nil, err
+	}
 	status := http.StatusCreated
 	var now node.Follow
 	if err := d.node.EditFollow(r.Context(), space, func(f *node.Follow) {
 		if f.Mode != "" {
 			status = http.StatusOK
 		}
-		f.Mode, f.Prefixes = "live", []sennit.Path{""}
+		f.Mode = "live"
 		f.Name = cmp.Or(in.Name, f.Name)
+		if len(parts) > 0 {
+			f.Prefixes = parts
+		} else if len(f.Prefixes) == 0 {
+			f.Prefixes = prefix.All()
+		}
 		if host != "" {
 			f.Host, f.Addrs = host, addrs
 		}
@@ -137,6 +154,23 @@ func (d *daemon) putFollow(r *http.Request) (int, any, error) {
 		return 0, nil, err
 	}
 	return status, follow(now), nil
+}
+
+// parseParts reads the prefixes that are followed of a space: paths in it, which
+// may begin with a slash.
+func parseParts(texts []string) (prefix.Set, error) {
+	if len(texts) > wire.MaxScope {
+		return nil, sennit.Errorf(sennit.BadInput, "there are %d prefixes; at most %d are allowed", len(texts), wire.MaxScope)
+	}
+	var parts []sennit.Path
+	for _, text := range texts {
+		p, err := sennit.ParsePath(strings.TrimPrefix(text, "/"))
+		if err != nil {
+			return nil, err
+		}
+		parts = append(parts, p)
+	}
+	return prefix.Of(parts...), nil
 }
 
 // vacantName reports an error unless a space can be called name here. It may
@@ -246,8 +280,9 @@ const joinWait = 30 * time.Second
 
 func (d *daemon) join(r *http.Request) (int, any, error) {
 	var in struct {
-		Link string `json:"link"`
-		Name string `json:"name"`
+		Link     string   `json:"link"`
+		Name     string   `json:"name"`
+		Prefixes []string `json:"prefixes"` // of the inviter's space that are followed; none: as before, or everything
 	}
 	if err := read(r, &in); err != nil {
 		return 0, nil, err
@@ -261,12 +296,16 @@ func (d *daemon) join(r *http.Request) (int, any, error) {
 	if err := d.vacantName(in.Name, link.Space); err != nil {
 		return 0, nil, err
 	}
+	parts, err := parseParts(in.Prefixes)
+	if err != nil {
+		return 0, nil, err
+	}
 	for _, err := range []error{d.disk.full(), d.ahead()} {
 		if err != nil {
 			return 0, nil, err
 		}
 	}
-	joined, err := d.rep.Join(r.Context(), in.Link, in.Name, d.spawn)
+	joined, err := d.rep.Join(r.Context(), in.Link, in.Name, parts, d.spawn)
 	if err != nil {
 		return 0, nil, err
 	}

@@ -24,6 +24,7 @@ const module = "github.com/sennit/sennit"
 var floors = map[string]int{
 	"":                   0,
 	"internal/document":  1,
+	"internal/prefix":    1,
 	"internal/wire":      1,
 	"internal/keys":      2,
 	"internal/docbus":    2,

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 
 	"github.com/sennit/sennit"
 
@@ -192,6 +193,9 @@ func (b *view) Digest(ctx context.Context, a sennit.Addr) (sennit.Digest, error)
 		return sennit.Digest{}, err
 	}
 	v.Release()
+	if err := b.n.whole(sp.id, a); err != nil {
+		return sennit.Digest{}, err
+	}
 	t, err := b.n.Trie(ctx, sp.id)
 	if err != nil {
 		return sennit.Digest{}, err
@@ -201,4 +205,22 @@ func (b *view) Digest(ctx context.Context, a sennit.Addr) (sennit.Digest, error)
 		return sennit.Digest{}, err
 	}
 	return sennit.Digest{Hash: info.Hash, Ops: info.Ops, Cursor: sennit.Cursor{Epoch: b.n.st.Epoch(), N: t.N}}, nil
+}
+
+// whole fails with Unsupported if this node follows only a part of what lies
+// under a path: a digest of that part would pass for one of everything.
+func (n *Node) whole(id sennit.Space, a sennit.Addr) error {
+	keeps, err := n.Keeps(id)
+	if err != nil || len(keeps) == 0 || keeps.Has(a.Path) {
+		return err // what isn't followed any more is as it was
+	}
+	parts := make([]string, 0, 4)
+	for _, p := range keeps[:min(len(keeps), 3)] {
+		parts = append(parts, sennit.Addr{Root: a.Root, Path: p}.String())
+	}
+	if len(keeps) > 3 {
+		parts = append(parts, "...")
+	}
+	return sennit.Hint(sennit.Errorf(sennit.Unsupported, "not all of %s is here: this node follows only %s", a, strings.Join(parts, ", ")),
+		"ask about a part that is followed, or follow more")
 }

@@ -8,16 +8,18 @@ import (
 	"github.com/sennit/sennit"
 
 	"github.com/sennit/sennit/internal/hub"
+	"github.com/sennit/sennit/internal/prefix"
+	"github.com/sennit/sennit/internal/wire"
 )
 
 // Follow is a space that this node replicates, and how.
 type Follow struct {
-	Space    sennit.Space  `json:"-"`
-	Name     string        `json:"name,omitempty"` // petname, "" if none
-	Prefixes []sennit.Path `json:"prefixes"`
-	Mode     string        `json:"mode"`            // "live" or "full"
-	Host     string        `json:"host,omitempty"`  // a replica: its transport id
-	Addrs    []string      `json:"addrs,omitempty"` // where it was reached
+	Space    sennit.Space `json:"-"`
+	Name     string       `json:"name,omitempty"`  // petname, "" if none
+	Prefixes prefix.Set   `json:"prefixes"`        // what it takes of the space; an edit that leaves none means everything
+	Mode     string       `json:"mode"`            // "live" or "full"
+	Host     string       `json:"host,omitempty"`  // a replica: its transport id
+	Addrs    []string     `json:"addrs,omitempty"` // where it was reached
 }
 
 // Names of local records: of a follow, by space, and of a space, by petname.
@@ -48,7 +50,45 @@ func decodeFollow(id sennit.Space, b []byte) (f Follow, err error) {
 	if f.Space = id; err != nil {
 		err = damagedFollow(err)
 	}
+	if b != nil && len(f.Prefixes) == 0 {
+		f.Prefixes = prefix.All() // what was written before there were parts
+	}
 	return f, err
+}
+
+// canonical brings the prefixes of a follow into their one form, and fails with
+// BadInput if they are none or too many.
+func (f *Follow) canonical() error {
+	if len(f.Prefixes) == 0 {
+		f.Prefixes = prefix.All()
+	}
+	for _, p := range f.Prefixes {
+		if q, err := sennit.ParsePath(string(p)); err != nil {
+			return err
+		} else if q != p {
+			return sennit.Errorf(sennit.BadInput, "%q is not a path in its canonical form, which is %q", p, q)
+		}
+	}
+	f.Prefixes = prefix.Of(f.Prefixes...)
+	if n := len(f.Prefixes); n > wire.MaxScope {
+		return sennit.Hint(sennit.Errorf(sennit.BadInput, "there are %d prefixes; at most %d are allowed", n, wire.MaxScope), "follow what they lie under")
+	}
+	return nil
+}
+
+// Keeps is what this node keeps up to date of a space: all of its own, of
+// another what it follows. More of it may be here: what this node wrote
+// elsewhere, or took before it followed less.
+func (n *Node) Keeps(id sennit.Space) (prefix.Set, error) {
+	if id == n.self.Space {
+		return prefix.All(), nil
+	}
+	b, err := n.Local(followKey + id.String())
+	if err != nil {
+		return nil, err
+	}
+	f, err := decodeFollow(id, b)
+	return f.Prefixes, err
 }
 
 func damagedFollow(why error) error {
@@ -57,9 +97,11 @@ func damagedFollow(why error) error {
 
 // EditFollow follows a space, changes how, or stops it: edit gets what there
 // is and changes it. Without a Mode a space is not followed; what is here of it
-// stays. Edits don't overlap. A space that is followed is known, so that it can
-// be watched before anything of it is here. It fails with Conflict if the name
-// is that of another space.
+// stays. So does what is here when less of a space is followed than before; when
+// more is, what is missing is fetched. Edits don't overlap. A space that is
+// followed is known, so that it can be watched before anything of it is here. It
+// fails with Conflict if the name is that of another space, and with BadInput if
+// there are more than wire.MaxScope prefixes, or one isn't a path.
 func (n *Node) EditFollow(ctx context.Context, id sennit.Space, edit func(f *Follow)) error {
 	return n.submit(ctx, &request{space: id, done: make(chan result, 1), follow: edit}).err
 }
@@ -86,8 +128,13 @@ func (t *txn) editFollow(id sennit.Space, edit func(*Follow)) error {
 	var b []byte
 	if f.Mode == "" {
 		f = Follow{}
-	} else if b, err = json.Marshal(f); err != nil {
-		return err
+	} else {
+		if err := f.canonical(); err != nil {
+			return err
+		}
+		if b, err = json.Marshal(f); err != nil {
+			return err
+		}
 	}
 	if bytes.Equal(b, old) {
 		return nil

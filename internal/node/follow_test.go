@@ -12,6 +12,7 @@ import (
 	"github.com/sennit/sennit"
 
 	"github.com/sennit/sennit/internal/node"
+	"github.com/sennit/sennit/internal/prefix"
 )
 
 // TestEditsOfAFollowDontOverlap: each edit finds what all others left.
@@ -107,5 +108,51 @@ func TestAFailedEditOfAFollowChangesNothing(t *testing.T) {
 		if got, err := n.Resolve(name); got != want {
 			t.Errorf("%s is %v, %v", name, got, err)
 		}
+	}
+}
+
+// TestPartsOfAFollow are kept in one form; a record from before there were parts,
+// or an edit that names none, means everything.
+func TestPartsOfAFollow(t *testing.T) {
+	many := func(n int) (all prefix.Set) {
+		for i := range n {
+			all = append(all, sennit.Path(fmt.Sprintf("p%03d", i)))
+		}
+		return all
+	}
+	n := open(t, vfs.NewMem())
+	space := sennit.Space{1}
+	for _, c := range []struct {
+		from, want prefix.Set
+		code       sennit.Code
+	}{
+		{nil, prefix.All(), ""},
+		{prefix.Set{"posts", "a", "posts/2026", "a"}, prefix.Set{"a", "posts"}, ""},
+		{prefix.Set{"posts", ""}, prefix.All(), ""},
+		{many(256), many(256), ""},
+		{many(257), nil, sennit.BadInput},
+		{append(many(257), ""), prefix.All(), ""},
+		{prefix.Set{"/posts"}, nil, sennit.BadInput},
+		{prefix.Set{"a//b"}, nil, sennit.BadInput},
+	} {
+		err := n.EditFollow(t.Context(), space, func(f *node.Follow) { f.Mode, f.Prefixes = "live", c.from })
+		if sennit.CodeOf(err) != c.code {
+			t.Errorf("%.3q: %v", c.from, err)
+		}
+		if keeps, err := n.Keeps(space); c.code == "" && (err != nil || !keeps.Equal(c.want)) {
+			t.Errorf("%.3q: keeps %.3q, %v", c.from, keeps, err)
+		}
+	}
+	if err := n.SetLocal(t.Context(), map[string][]byte{"follow/" + space.String(): []byte(`{"mode":"live"}`)}); err != nil {
+		t.Fatal(err)
+	}
+	if follows, err := n.Follows(); err != nil || len(follows) != 1 || !follows[0].Prefixes.Equal(prefix.All()) {
+		t.Errorf("a record without parts: %+v, %v", follows, err)
+	}
+	if keeps, err := n.Keeps(sennit.Space{2}); err != nil || len(keeps) > 0 {
+		t.Errorf("of a space that isn't followed it keeps %q, %v", keeps, err)
+	}
+	if keeps, err := n.Keeps(n.Self().Space); err != nil || !keeps.Equal(prefix.All()) {
+		t.Errorf("of its own space it keeps %q, %v", keeps, err)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/sennit/sennit"
 
 	"github.com/sennit/sennit/internal/access"
+	"github.com/sennit/sennit/internal/prefix"
 )
 
 // sight is what a caller can read of a space.
@@ -44,7 +45,7 @@ func (n *Node) sees(c Caller, sp *space) (s sight) {
 			}
 		}
 	}
-	s.prefixes = least(both)
+	s.prefixes = prefix.Of(both...)
 	return s
 }
 
@@ -79,15 +80,4 @@ func (s sight) narrow(paths []sennit.Path) (seen []sennit.Path, err error) {
 		}
 	}
 	return seen, nil
-}
-
-// least is the paths that are under no other: sorted.
-func least(paths []sennit.Path) (top []sennit.Path) {
-	slices.Sort(paths)
-	for _, p := range paths {
-		if !slices.ContainsFunc(top, p.Under) {
-			top = append(top, p)
-		}
-	}
-	return top
 }

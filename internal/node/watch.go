@@ -12,6 +12,7 @@ import (
 	"github.com/sennit/sennit"
 
 	"github.com/sennit/sennit/internal/hub"
+	"github.com/sennit/sennit/internal/prefix"
 	"github.com/sennit/sennit/internal/store"
 )
 
@@ -57,6 +58,7 @@ type watch struct {
 	view    *store.View // while there are sources
 	sources []source
 	out     []sennit.Update
+	whole   int // so many of out are of commits of which all was told
 	size    int
 	at      uint64           // arrivals up to here were given, or are in out or sources
 	base    uint64           // cursor of what sources give: where a reader that stops amid them goes on
@@ -348,7 +350,7 @@ func (w *watch) tell(sp *space, u *sennit.Update, n uint64) error {
 			return err
 		}
 	}
-	for _, p := range least(paths) {
+	for _, p := range prefix.Of(paths...) {
 		c := *u
 		c.Node.Path = p
 		w.add(sp, &c, n)
@@ -360,16 +362,13 @@ func (w *watch) tell(sp *space, u *sennit.Update, n uint64) error {
 // all or none, so that no cursor lies inside a commit: each update has the
 // cursor behind its commit, and Next returns all of them.
 func (w *watch) events() error {
+	w.whole = len(w.out)
 	events, lagged := w.sub.Take(nil, math.MaxInt)
 	if lagged {
 		return w.again(false)
 	}
-	whole := len(w.out) // up to here, of commits that were told wholly
 	for i := range events {
 		e := &events[i]
-		if i == 0 || e.N > events[i-1].N {
-			whole = len(w.out)
-		}
 		switch sp := w.b.n.space(e.Space); {
 		case e.Space.IsZero():
 			if err := w.note(e.Path); err != nil || len(w.sources) > 0 {
@@ -380,16 +379,13 @@ func (w *watch) events() error {
 		case e.Data.Kind == sennit.Reset:
 			return errReset
 		case e.Data.Late && !w.o.Tail:
-			// Where the bytes belong only the store can tell, and what of this
-			// commit was told comes again with it.
-			w.out = w.out[:whole]
-			return w.again(false)
+			return w.again(false) // where the bytes belong only the store can tell
 		default:
 			if err := w.tell(sp, e.Data, e.N); err != nil {
 				return err
 			}
 			if i+1 == len(events) || events[i+1].N > e.N {
-				w.at = e.N
+				w.at, w.whole = e.N, len(w.out)
 			}
 		}
 	}
@@ -459,6 +455,7 @@ func (w *watch) again(reset bool) error {
 		return err
 	}
 	w.view, w.base, w.at = v, w.at, v.N
+	w.out = w.out[:w.whole] // a commit that was begun comes from the store, whole
 	for sp, was := range seen {
 		w.sights[sp] = w.b.n.sees(w.b.c, sp)
 		reset = reset || !was.same(w.sights[sp])

@@ -3,7 +3,6 @@ package replicate
 import (
 	"bytes"
 	"context"
-	"errors"
 	"slices"
 	"time"
 
@@ -11,7 +10,7 @@ import (
 
 	"github.com/sennit/sennit/internal/hub"
 	"github.com/sennit/sennit/internal/node"
-	"github.com/sennit/sennit/internal/tree"
+	"github.com/sennit/sennit/internal/prefix"
 	"github.com/sennit/sennit/internal/wire"
 )
 
@@ -29,14 +28,18 @@ type channel struct {
 	space   sennit.Space
 	tag     wire.Tag
 	driving bool // this side begins comparisons
-	deaf    bool // this node doesn't follow the space: it gives and takes nothing; guarded by s.mu
 
-	// Of the writer, but that others may replace the feed; guarded by s.mu. The
-	// feed's Known is the writer's alone.
+	// Of the writer, but that others may replace the feeds; guarded by s.mu. What
+	// the feeds know of logs is the writer's alone.
 	feed *node.Feed
+	rest *node.Feed
 	sub  *hub.Sub[*sennit.Update]
 
 	// Guarded by s.mu.
+	interest prefix.Set // what this node keeps of the space: nothing, if it doesn't follow it
+	parts
+	strays int // messages with ops of which this node takes no part, since it said so
+
 	mine   *wire.Open // last sent
 	theirs *wire.Open // last received
 	rounds int        // of authority exchange without agreement
@@ -50,6 +53,9 @@ type channel struct {
 	behind  int        // messages with ops that aren't acknowledged
 	acked   uint64     // up to which they are
 	push    node.Picks // ops that a comparison found missing there
+	gap     uint64     // up to which the peer may lack what is not compared
+	restAt  uint64     // up to which the rest was sent
+	restTo  uint64     // up to which it is to be
 
 	needs map[sennit.Hash]uint64 // what the peer says it has of logs, for the feed; at most wire.MaxFrameLogs
 	owed  int                    // messages with ops that this side did not acknowledge
@@ -57,11 +63,12 @@ type channel struct {
 	wants []wire.WantItem // what to ask for, after what is pushed
 	asked bool            // it was asked for, and nothing came yet
 
-	up    uint64 // everything that arrived there up to here is durable here
-	saved uint64
-	holes bool // something of theirs was refused: up stands still
-	done  bool // they sent all there was
-	seen  map[sennit.Hash]bool
+	up      uint64     // everything that arrived there up to here is durable here
+	claimed prefix.Set // of this part
+	saved   uint64
+	holes   bool // something of theirs was refused: up stands still
+	done    bool // they sent all there was
+	seen    map[sennit.Hash]bool
 
 	synced    bool      // equal when last compared
 	comparing time.Time // when a comparison was begun that is not answered; zero if none is
@@ -93,34 +100,27 @@ func (c *channel) reach() []sennit.Path {
 	return scope[:min(len(scope), wire.MaxScope)]
 }
 
-// filter is what the peer may read, for single ops. Dels of whole subtrees
-// above what it may read concern it as well.
-func (c *channel) filter(scope []sennit.Path) node.Filter {
-	if len(scope) == 1 && scope[0] == "" {
-		return nil
-	}
-	return func(p sennit.Path, deep bool) bool {
-		return slices.ContainsFunc(scope, func(q sennit.Path) bool { return p.Under(q) || deep && q.Under(p) })
-	}
-}
-
 // begin opens the space from this side, unless the other goroutine of the
 // session did meanwhile.
 func (c *channel) begin(ctx context.Context) error {
 	s := c.s
-	wanted, err := s.wanted()
+	interest, err := s.n.Keeps(c.space)
 	if err != nil {
 		return err
 	}
-	c.deaf = !slices.Contains(wanted, c.space)
 	s.mu.Lock()
-	c.tag = s.tag(c.space)
+	c.interest, c.tag = interest, s.tag(c.space)
 	s.mu.Unlock()
-	scope := c.reach()
-	c.feed = s.n.Feed(c.space, c.filter(scope))
-	since := s.r.shortcut(s.conn.Host(), c.space)
+	var since sennit.Cursor
+	since, c.claimed = s.r.shortcut(s.conn.Host(), c.space)
 	c.up, c.saved = since.N, since.N
-	o, err := c.holding(ctx, scope, since)
+	if a := s.n.Authority(c.space); a != nil {
+		c.reclaim(prefix.Of(a.Readable(s.n.Self(), c.now())...).And(interest))
+		if since.N = c.up; c.up == 0 {
+			since = sennit.Cursor{} // else all would come again, and not what differs
+		}
+	}
+	o, err := c.holding(ctx, c.reach(), interest, since)
 	if err != nil {
 		return err
 	}
@@ -136,23 +136,32 @@ func (c *channel) begin(ctx context.Context) error {
 	return nil
 }
 
-// open says what this side holds.
-func (c *channel) open(ctx context.Context, scope []sennit.Path, since sennit.Cursor) error {
-	o, err := c.holding(ctx, scope, since)
+// open says what this side holds and takes.
+func (c *channel) open(ctx context.Context) error {
+	scope := c.reach()
+	c.s.mu.Lock()
+	interest := c.interest
+	since := c.since(interest)
+	c.s.mu.Unlock()
+	o, err := c.holding(ctx, scope, interest, since)
 	if err != nil {
 		return err
 	}
 	c.s.mu.Lock()
 	defer c.s.mu.Unlock()
+	if !interest.Equal(c.mine.Interest) {
+		c.strays = 0
+	}
 	c.mine = o
+	c.divide()
 	c.s.post(o)
 	return nil
 }
 
-// holding works out what this side holds.
-func (c *channel) holding(ctx context.Context, scope []sennit.Path, since sennit.Cursor) (*wire.Open, error) {
+// holding works out what this side holds of what it keeps.
+func (c *channel) holding(ctx context.Context, scope []sennit.Path, interest prefix.Set, since sennit.Cursor) (*wire.Open, error) {
 	a := c.s.n.Authority(c.space)
-	o := &wire.Open{Tag: c.tag, Scope: scope, Since: since}
+	o := &wire.Open{Tag: c.tag, Scope: scope, Interest: interest, Since: since}
 	if a != nil {
 		o.Authority, o.Heads = a.Digest(), a.Heads()
 		o.Heads = o.Heads[:min(len(o.Heads), wire.MaxHeads)]
@@ -162,16 +171,12 @@ func (c *channel) holding(ctx context.Context, scope []sennit.Path, since sennit
 		return nil, err
 	}
 	o.At = sennit.Cursor{Epoch: c.s.n.Epoch(), N: at}
-	switch t, err := c.s.n.Trie(ctx, c.space); {
+	switch d, ops, n, err := c.held(ctx, kept(o)); {
 	case sennit.CodeOf(err) == sennit.NotFound: // followed, but nothing of it is here yet
 	case err != nil:
 		return nil, err
 	default:
-		o.At.N = t.N
-		o.Digest, o.Ops, err = scopeDigest(t, scope)
-		if err = errors.Join(err, t.Done()); err != nil {
-			return nil, err
-		}
+		o.At.N, o.Digest, o.Ops = n, d, ops
 	}
 	sizes, err := c.s.n.Logs(c.space)
 	if err != nil {
@@ -189,31 +194,28 @@ func (c *channel) holding(ctx context.Context, scope []sennit.Path, since sennit
 	return o, nil
 }
 
-// renew opens the space again if what the peer may read, or the authority that
-// everything is judged by, changed since this side opened it.
+// renew opens the space again if what the peer may read, what this side takes,
+// or the authority that everything is judged by, changed since it was opened.
+// What either side was not shown so far is found by comparing.
 func (c *channel) renew(ctx context.Context) error {
 	scope, a := c.reach(), c.s.n.Authority(c.space)
+	var authority sennit.Hash
+	if a != nil {
+		authority = a.Digest()
+	}
 	c.s.mu.Lock()
-	mine, up := c.mine, c.up
+	mine, interest := c.mine, c.interest
 	c.s.mu.Unlock()
-	if mine == nil || a == nil || a.Digest() == mine.Authority && slices.Equal(scope, mine.Scope) {
+	if mine == nil || authority == mine.Authority && slices.Equal(scope, mine.Scope) && interest.Equal(mine.Interest) {
 		return nil
 	}
-	if !slices.Equal(scope, mine.Scope) {
-		// It may read more, or less. What it was not shown so far is found by
-		// comparing.
-		feed := c.s.n.Feed(c.space, c.filter(scope))
-		c.s.mu.Lock()
-		feed.Known, c.feed = c.feed.Known, feed
-		c.s.mu.Unlock()
-	}
-	if err := c.open(ctx, scope, sennit.Cursor{Epoch: mine.Since.Epoch, N: up}); err != nil {
+	if err := c.open(ctx); err != nil {
 		return err
 	}
 	c.s.mu.Lock()
 	theirs := c.theirs
 	c.s.mu.Unlock()
-	if theirs == nil || theirs.Authority != mine.Authority || theirs.Authority == a.Digest() {
+	if theirs == nil || theirs.Authority != mine.Authority || theirs.Authority == authority {
 		return nil
 	}
 	// Both sides agreed: the peer lacks what is new here, and won't ask for it.
@@ -242,7 +244,11 @@ func (s *session) opened(ctx context.Context, o *wire.Open) error {
 		if err != nil {
 			return err
 		}
-		for _, id := range append(wanted, s.n.Spaces()...) {
+		known := s.n.Spaces()
+		for _, f := range wanted {
+			known = append(known, f.Space)
+		}
+		for _, id := range known {
 			if s.tag(id) == o.Tag {
 				c = newChannel(s, id)
 				break
@@ -261,7 +267,7 @@ func (s *session) opened(ctx context.Context, o *wire.Open) error {
 	return c.opened(ctx, o)
 }
 
-func (c *channel) opened(_ context.Context, o *wire.Open) error {
+func (c *channel) opened(ctx context.Context, o *wire.Open) error {
 	s := c.s
 	s.mu.Lock()
 	first := c.theirs == nil
@@ -273,8 +279,9 @@ func (c *channel) opened(_ context.Context, o *wire.Open) error {
 	c.theirs = o
 	mine := c.mine
 	if first && mine.Since.Epoch != o.At.Epoch {
-		c.up, c.saved = 0, 0 // what was remembered is about another store
+		c.up, c.saved, c.claimed = 0, 0, prefix.All() // what was remembered is about another store
 	}
+	less := c.divide()
 	agree := mine.Authority == o.Authority
 	if agree {
 		c.rounds = 0
@@ -300,12 +307,20 @@ func (c *channel) opened(_ context.Context, o *wire.Open) error {
 	if err := c.startPump(o, first); err != nil {
 		return err
 	}
-	if agree && mine.Digest == o.Digest && slices.Equal(mine.Scope, o.Scope) {
+	if less {
+		if err := c.open(ctx); err != nil {
+			return err
+		}
+	}
+	if both := kept(o); agree && mine.Digest == o.Digest && both.Equal(kept(mine)) {
 		s.mu.Lock()
-		c.equal(o.At.N)
+		same := c.both.Equal(both)
+		if same {
+			c.equal(o.At.N)
+		}
 		s.mu.Unlock()
-		if c.driving { // the peer may have said what it holds before it agreed
-			if err := s.send(&wire.Compare{Tag: c.tag, Authority: print8(o.Authority), At: mine.At.N}); err != nil {
+		if same && c.driving { // the peer may have said what it holds before it agreed
+			if err := s.send(&wire.Compare{Tag: c.tag, Basis: wire.BasisOf(o.Authority, both), At: mine.At.N}); err != nil {
 				return err
 			}
 		}
@@ -314,90 +329,15 @@ func (c *channel) opened(_ context.Context, o *wire.Open) error {
 	return nil
 }
 
-// equal notes that both sides hold the same; s.mu is held. If the peer said at
-// which arrival it held that, all that had arrived there by then is here.
+// equal notes that both sides hold the same of what both keep; s.mu is held. If
+// the peer said at which arrival it held that, and keeps all that this side
+// takes, all that had arrived there by then is here.
 func (c *channel) equal(at uint64) {
-	c.synced, c.comparing, c.again, c.holes = true, time.Time{}, 0, false
+	c.synced, c.comparing, c.again = true, time.Time{}, 0
 	c.next = time.Now().Add(compareEvery)
-	c.up = max(c.up, at)
-}
-
-// ops takes data commits.
-func (c *channel) ops(ctx context.Context, f *wire.Ops) error {
-	if err := c.owe(); err != nil {
-		return err
+	if c.both.Covers(c.in) {
+		c.up, c.holes = max(c.up, at), false
 	}
-	if c.shut() {
-		return c.s.send(&wire.Ack{Tag: c.tag})
-	}
-	in := c.s.in
-	for _, l := range f.Logs {
-		if l.Space != c.space || l.Class != wire.Data {
-			return sennit.Errorf(sennit.BadInput, "a log of another space or class")
-		}
-		if err := in.Log(l); err != nil {
-			return err
-		}
-	}
-	in.OnGenuine = c.came
-	for _, run := range f.Runs {
-		var behind *node.Behind
-		switch err := in.Run(ctx, run); {
-		case errors.As(err, &behind):
-			c.refused()
-			if err := c.s.send(&wire.Need{Tag: c.tag, Log: run.Log, Size: behind.Size}); err != nil {
-				return err
-			}
-		case sennit.CodeOf(err) == sennit.Denied || sennit.CodeOf(err) == sennit.OverQuota:
-			c.refused() // an op without a right ends no session
-		case err != nil:
-			return err
-		}
-	}
-	return in.Mark(ctx, func(err error) {
-		if err != nil {
-			c.s.fail(err) // what can't be acknowledged would hold the session up for ever
-			return
-		}
-		c.s.mu.Lock()
-		defer c.s.mu.Unlock()
-		if f.Up > c.up && !c.holes {
-			c.up = f.Up
-		}
-		if c.done = c.done || f.Caught; len(f.Runs) > 0 {
-			c.asked = false
-			c.mended()
-		}
-		c.s.post(&wire.Ack{Tag: c.tag, N: f.Up})
-	})
-}
-
-// owe notes that a message is to be acknowledged. Who sends more of them than
-// may wait for that fills queues.
-func (c *channel) owe() error {
-	c.s.mu.Lock()
-	defer c.s.mu.Unlock()
-	if c.owed++; c.owed > unacked {
-		return sennit.Errorf(sennit.BadInput, "more than %d messages with ops that were not acknowledged", unacked)
-	}
-	return nil
-}
-
-// shut reports whether this node takes nothing of the space. What is not taken
-// is not remembered as received either.
-func (c *channel) shut() bool {
-	c.s.mu.Lock()
-	defer c.s.mu.Unlock()
-	c.holes = c.holes || c.deaf
-	return c.deaf
-}
-
-// refused notes that something of the peer's was not taken: what it sends is
-// not remembered as received until a comparison finds both sides equal.
-func (c *channel) refused() {
-	c.s.mu.Lock()
-	defer c.s.mu.Unlock()
-	c.holes = true
 }
 
 // close remembers how far the peer's store is known, for the next session.
@@ -405,31 +345,13 @@ func (c *channel) close(ctx context.Context) {
 	c.sub.Close()
 	s := c.s
 	s.mu.Lock()
-	theirs, up, saved := c.theirs, c.up, c.saved
+	theirs, up, saved, claimed := c.theirs, c.up, c.saved, c.claimed
 	s.mu.Unlock()
 	if theirs == nil || up == saved {
 		return
 	}
 	at := sennit.Cursor{Epoch: theirs.At.Epoch, N: up}
-	if err := s.r.saveShortcut(ctx, s.conn.Host(), c.space, at); err != nil {
+	if err := s.r.saveShortcut(ctx, s.conn.Host(), c.space, at, claimed); err != nil {
 		s.r.cfg.Log.Debug("remember how far a peer was followed", "err", err)
 	}
-}
-
-// scopeDigest is the digest over some prefixes.
-func scopeDigest(t tree.Reader, scope []sennit.Path) (sennit.Hash, uint64, error) {
-	var all []byte
-	var ops uint64
-	for _, p := range scope {
-		info, _, err := tree.Find(t, p)
-		if err != nil {
-			return sennit.Hash{}, 0, err
-		}
-		if len(scope) == 1 {
-			return info.Hash, info.Ops, nil
-		}
-		all = append(all, info.Hash[:]...)
-		ops += info.Ops
-	}
-	return hashOf(all), ops, nil
 }

@@ -34,7 +34,7 @@ func (c *channel) drive(ctx context.Context, put func(wire.Frame) error) (bool, 
 		c.comparing = time.Time{} // it got lost
 	}
 	due := c.ready() && !now.Before(c.next)
-	theirs, mine, synced, again := c.theirs, c.mine, c.synced, c.synced || c.again > 0
+	theirs, both, synced, again := c.theirs, c.both, c.synced, c.synced || c.again > 0
 	s.mu.Unlock()
 	if !due {
 		return false, nil
@@ -45,56 +45,38 @@ func (c *channel) drive(ctx context.Context, put func(wire.Frame) error) (bool, 
 		return false, err
 	}
 	defer t.Done()
-	scope := both(mine.Scope, theirs.Scope)
-	digest, _, err := scopeDigest(t, scope)
+	mine, _, err := digest(t, both)
 	if err != nil {
 		return false, err
 	}
+	f := &wire.Compare{Tag: c.tag, Basis: wire.BasisOf(a.Digest(), both), At: t.N}
 	s.mu.Lock()
-	if !synced && digest == theirs.Digest && slices.Equal(scope, theirs.Scope) && a.Digest() == theirs.Authority {
+	if !synced && mine == theirs.Digest && both.Equal(kept(theirs)) && a.Digest() == theirs.Authority && both.Equal(c.both) {
 		c.equal(theirs.At.N)
 		s.mu.Unlock()
-		return true, put(&wire.Compare{Tag: c.tag, Authority: print8(a.Digest()), At: t.N}) // nothing differs
+		return true, put(f) // nothing differs
 	}
 	c.comparing, c.differs, c.asked = now, false, false
 	s.mu.Unlock()
 	// What was compared before is looked at narrowly: mostly it is equal.
 	w := &walk{t: t, narrow: again}
-	for _, p := range scope {
+	for _, p := range both {
 		if err := w.describe(p, "", 0); err != nil {
 			return false, err
 		}
 	}
-	if len(w.items) == 0 {
+	if f.Items = w.items; len(f.Items) == 0 {
 		s.mu.Lock()
-		c.equal(0) // nothing that both may read
+		c.equal(0) // nothing that both may read and keep
 		s.mu.Unlock()
-		return true, put(&wire.Compare{Tag: c.tag, Authority: print8(a.Digest()), At: t.N})
 	}
-	return true, put(&wire.Compare{Tag: c.tag, Authority: print8(a.Digest()), At: t.N, Items: w.items})
+	return true, put(f)
 }
 
 // ready reports whether this side may begin a comparison: both have sent what
 // they had, and none is under way; s.mu is held.
 func (c *channel) ready() bool {
-	return c.s.n.Authority(c.space) != nil && c.driving && !c.deaf && c.theirs != nil && c.caught && c.behind == 0 && c.done && c.comparing.IsZero()
-}
-
-// both is the prefixes that lie in both of two scopes.
-func both(a, b []sennit.Path) []sennit.Path {
-	var all []sennit.Path
-	for _, p := range a {
-		for _, q := range b {
-			switch {
-			case p.Under(q):
-				all = append(all, p)
-			case q.Under(p):
-				all = append(all, q)
-			}
-		}
-	}
-	slices.Sort(all)
-	return slices.Compact(all)
+	return c.s.n.Authority(c.space) != nil && c.driving && c.theirs != nil && c.caught && c.behind == 0 && c.done && c.comparing.IsZero()
 }
 
 // compare answers what the peer holds in some nodes: with what this side holds
@@ -109,6 +91,8 @@ func (c *channel) compare(ctx context.Context, f *wire.Compare) error {
 	}
 	c.differs = c.differs || f.Differs
 	if len(f.Items) == 0 {
+		// A side that compared another part doesn't know yet what is kept here.
+		c.differs = c.differs || c.theirs == nil || f.Basis != wire.BasisOf(c.mine.Authority, c.both) && f.Basis != wire.BasisOf(c.theirs.Authority, c.both)
 		c.compared(f.At)
 		differs := c.differs
 		s.mu.Unlock()
@@ -121,19 +105,11 @@ func (c *channel) compare(ctx context.Context, f *wire.Compare) error {
 	if c.comparing.IsZero() {
 		c.comparing = time.Now()
 	}
-	var scope []sennit.Path
-	if c.theirs != nil && c.mine != nil {
-		scope = both(c.mine.Scope, c.theirs.Scope)
-	}
+	both := c.both
 	s.mu.Unlock()
-	if c.shut() {
-		s.mu.Lock()
-		c.differs = true
-		s.mu.Unlock()
-		return c.answer(f, 0, nil)
-	}
-	if a := s.n.Authority(c.space); a == nil || print8(a.Digest()) != f.Authority {
-		// Judged by other rules, digests say nothing. Authority comes first.
+	if a := s.n.Authority(c.space); a == nil || wire.BasisOf(a.Digest(), both) != f.Basis {
+		// Judged by other rules, or of another part, digests say nothing.
+		// Authority comes first.
 		s.mu.Lock()
 		c.differs = true
 		s.mu.Unlock()
@@ -147,13 +123,16 @@ func (c *channel) compare(ctx context.Context, f *wire.Compare) error {
 		return err
 	}
 	defer t.Done()
-	w := &walk{t: t, scope: scope, told: map[sennit.Path]bool{}}
+	w := &walk{t: t, part: both, told: map[sennit.Path]bool{}}
 	for i := range f.Items {
 		if f.Items[i].Nibbles == "" {
 			w.told[f.Items[i].Path] = true
 		}
 	}
 	for i := range f.Items {
+		if !both.Has(f.Items[i].Path) {
+			continue // it asks for more than it may know, or than this side keeps
+		}
 		if err := w.meet(&f.Items[i]); err != nil {
 			return err
 		}
@@ -170,13 +149,11 @@ func (c *channel) compare(ctx context.Context, f *wire.Compare) error {
 	return c.answer(f, t.N, w.items)
 }
 
-func print8(h sennit.Hash) [8]byte { return [8]byte(h[:8]) }
-
 // answer sends the next message of a comparison, which is the last if it has
 // no items.
 func (c *channel) answer(f *wire.Compare, at uint64, items []wire.Item) error {
 	c.s.mu.Lock()
-	reply := &wire.Compare{Tag: c.tag, Authority: f.Authority, At: at, Differs: c.differs, Items: items}
+	reply := &wire.Compare{Tag: c.tag, Basis: f.Basis, At: at, Differs: c.differs, Items: items}
 	if len(items) == 0 {
 		c.compared(f.At)
 	}
@@ -192,13 +169,10 @@ func (c *channel) answer(f *wire.Compare, at uint64, items []wire.Item) error {
 // what is under them never finds it.
 func (c *channel) giveAbove() error {
 	c.s.mu.Lock()
-	var scope []sennit.Path
-	if c.mine != nil && c.theirs != nil {
-		scope = both(c.mine.Scope, c.theirs.Scope)
-	}
+	both := c.both
 	c.s.mu.Unlock()
 	var above []sennit.Path
-	for _, p := range scope {
+	for _, p := range both {
 		for p != "" {
 			p = p.Parent()
 			above = append(above, p)
@@ -253,9 +227,9 @@ func (c *channel) give(paths []sennit.Path) error {
 // that came up between two of its opens, nothing else would.
 func (c *channel) renewAnyway(ctx context.Context) error {
 	c.s.mu.Lock()
-	mine, theirs, up := c.mine, c.theirs, c.up
+	theirs := c.theirs
 	c.s.mu.Unlock()
-	if err := c.open(ctx, c.reach(), sennit.Cursor{Epoch: mine.Since.Epoch, N: up}); err != nil || theirs == nil {
+	if err := c.open(ctx); err != nil || theirs == nil {
 		return err
 	}
 	return c.supply(theirs)
@@ -270,14 +244,14 @@ func (c *channel) want(ctx context.Context, f *wire.Want) error {
 		return err
 	}
 	s.mu.Lock()
-	scope := c.mine.Scope
+	out := c.out
 	s.mu.Unlock()
 	t, err := s.n.Trie(ctx, c.space)
 	if err != nil {
 		return err
 	}
 	defer t.Done()
-	w := &walk{t: t, scope: scope}
+	w := &walk{t: t, part: out}
 	for _, it := range f.Items {
 		leaves, err := w.leaves(it.Path, it.Nibbles, maxPush)
 		if err != nil {

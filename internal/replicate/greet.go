@@ -12,6 +12,7 @@ import (
 
 	"github.com/sennit/sennit/internal/keys"
 	"github.com/sennit/sennit/internal/node"
+	"github.com/sennit/sennit/internal/prefix"
 	"github.com/sennit/sennit/internal/wire"
 )
 
@@ -31,19 +32,16 @@ func (s *session) tag(space sennit.Space) wire.Tag {
 	return wire.Tag(h[:8])
 }
 
-// wanted is the spaces that this node wants to hear of. It notes whether the
-// peer's host is one through which it follows them.
-func (s *session) wanted() ([]sennit.Space, error) {
+// wanted is the spaces that this node wants to hear of: its own and what it
+// follows. It notes whether the peer's host is one through which it follows them.
+func (s *session) wanted() ([]node.Follow, error) {
 	follows, err := s.n.Follows()
-	spaces, host, chosen := []sennit.Space{s.n.Self().Space}, hostText(s.conn.Host()), false
-	for _, f := range follows {
-		spaces = append(spaces, f.Space)
-		chosen = chosen || f.Host == host
-	}
+	host := hostText(s.conn.Host())
+	chosen := slices.ContainsFunc(follows, func(f node.Follow) bool { return f.Host == host })
 	s.mu.Lock()
 	s.chosen = chosen
 	s.mu.Unlock()
-	return spaces, err
+	return append([]node.Follow{{Space: s.n.Self().Space, Prefixes: prefix.All()}}, follows...), err
 }
 
 // greeting is this side's hello.
@@ -59,8 +57,8 @@ func (s *session) greeting() (*wire.Hello, error) {
 	if len(spaces) > wire.MaxInterests {
 		spaces = spaces[:wire.MaxInterests]
 	}
-	for _, id := range spaces {
-		h.Interests = append(h.Interests, salted(s.nonce, id))
+	for _, f := range spaces {
+		h.Interests = append(h.Interests, salted(s.nonce, f.Space))
 	}
 	for len(h.Interests)&3 != 0 { // how many there are is nobody's business
 		var pad [8]byte

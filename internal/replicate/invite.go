@@ -17,6 +17,7 @@ import (
 
 	"github.com/sennit/sennit/internal/keys"
 	"github.com/sennit/sennit/internal/node"
+	"github.com/sennit/sennit/internal/prefix"
 	"github.com/sennit/sennit/internal/wire"
 )
 
@@ -213,8 +214,11 @@ func (s *session) befriend(ctx context.Context, g wire.Grant, e *wire.Evidence, 
 		return err
 	}
 	return s.n.EditFollow(ctx, f.Space, func(have *node.Follow) {
-		if f.Mode, f.Prefixes = "live", []sennit.Path{""}; have.Mode != "" {
-			f.Name, f.Prefixes, f.Mode = have.Name, have.Prefixes, have.Mode
+		if f.Mode = "live"; have.Mode != "" {
+			f.Name, f.Mode = have.Name, have.Mode
+		}
+		if len(f.Prefixes) == 0 {
+			f.Prefixes = have.Prefixes
 		}
 		if len(f.Addrs) == 0 {
 			f.Addrs = have.Addrs
@@ -227,6 +231,7 @@ func (s *session) befriend(ctx context.Context, g wire.Grant, e *wire.Evidence, 
 type joining struct {
 	link  *wire.Link
 	name  string
+	parts prefix.Set  // of the inviter's space that are followed; none: as before, or everything
 	ended atomic.Bool // the session is over
 	done  chan error  // has room for one
 }
@@ -238,9 +243,10 @@ type Joined struct {
 }
 
 // Join uses an invitation: it reaches the inviter, lets it read this node's
-// space in turn, and follows it. It returns when the inviter has agreed; the
+// space in turn, and follows parts of it: none stands for those that it follows
+// already, or everything. It returns when the inviter has agreed; the
 // session goes on in run, which the caller starts.
-func (r *Replicator) Join(ctx context.Context, text, name string, run func(func(context.Context))) (*Joined, error) {
+func (r *Replicator) Join(ctx context.Context, text, name string, parts prefix.Set, run func(func(context.Context))) (*Joined, error) {
 	link, err := wire.ParseLink(text)
 	if err != nil {
 		return nil, err
@@ -266,7 +272,7 @@ func (r *Replicator) Join(ctx context.Context, text, name string, run func(func(
 	jctx, cancel := context.WithTimeout(ctx, joinTimeout)
 	defer cancel()
 	for try := 1; ; try++ {
-		j := &joining{link: link, name: name, done: make(chan error, 1)}
+		j := &joining{link: link, name: name, parts: parts, done: make(chan error, 1)}
 		joined, err := r.knock(jctx, j, addrs, run)
 		if err == nil || !j.ended.Load() || try == maxKnocks {
 			return joined, err
@@ -390,7 +396,7 @@ func (s *session) agree(ctx context.Context, j *joining, f *wire.Welcome) error 
 		return err
 	}
 	grant := wire.Grant{May: sennit.Read, Who: wire.Who{Subject: wire.SubjectSpace, Key: j.link.Space}}
-	follow := node.Follow{Space: j.link.Space, Name: j.name, Host: hostText(s.conn.Host())}
+	follow := node.Follow{Space: j.link.Space, Name: j.name, Prefixes: j.parts, Host: hostText(s.conn.Host())}
 	for _, b := range j.link.Addrs {
 		if a, err := multiaddr.NewMultiaddrBytes(b); err == nil {
 			follow.Addrs = append(follow.Addrs, a.String())

@@ -215,7 +215,7 @@ func (p *peer) invite() string {
 }
 
 func (p *peer) join(link string) error {
-	_, err := p.r.Join(context.Background(), link, "", p.run)
+	_, err := p.r.Join(context.Background(), link, "", nil, p.run)
 	return err
 }
 
@@ -285,12 +285,14 @@ func TestTwoPeersByInvitation(t *testing.T) {
 
 // forget drops what a stopped peer remembers of sessions with another, so that
 // the next one has to compare.
-func (p *peer) forget(other *peer) error {
+func (p *peer) forget(other *peer) error { return p.forgetOf(other, other.n.Self().Space) }
+
+func (p *peer) forgetOf(other *peer, space sennit.Space) error {
 	st, err := store.Open(store.Config{Dir: "store", FS: p.fs})
 	if err != nil {
 		return err
 	}
 	b := st.Batch()
-	b.SetLocal("sync/"+replicate.HostText(other.host)+"/"+other.n.Self().Space.String(), nil)
+	b.SetLocal("sync/"+replicate.HostText(other.host)+"/"+space.String(), nil)
 	return errors.Join(b.Sync(), st.Close())
 }

@@ -27,6 +27,10 @@ func (c *channel) startPump(o *wire.Open, first bool) error {
 		}
 	}
 	if !first {
+		if o.Since.Epoch != s.n.Epoch() {
+			c.gap = c.at
+			c.restart()
+		}
 		return nil
 	}
 	c.pumping = true
@@ -36,7 +40,9 @@ func (c *channel) startPump(o *wire.Open, first bool) error {
 	case o.Ops == 0:
 		c.at = 0
 	default:
-		c.at = c.mine.At.N // the comparison finds the rest
+		c.at = c.mine.At.N // the comparison finds what both sides keep
+		c.gap = c.at
+		c.restart()
 	}
 	return nil
 }
@@ -56,10 +62,9 @@ func (c *channel) pump(put func(wire.Frame) error) (bool, error) {
 	}
 	push, at, caught := c.push, c.at, c.caught && !c.poked
 	c.poked = c.poked && len(c.push) > 0
+	c.push = node.Picks{} // even if it is empty: the reader adds to what is there
 	var wants []wire.WantItem
-	if len(push) > 0 {
-		c.push = node.Picks{}
-	} else {
+	if len(push) == 0 {
 		wants, c.wants = c.wants, nil
 	}
 	feed, needs, overdue := c.feed, c.needs, c.untold()
@@ -91,7 +96,7 @@ func (c *channel) pump(put func(wire.Frame) error) (bool, error) {
 	}
 	events, lagged := c.sub.Take(nil, 1<<20)
 	if caught && len(events) == 0 && !lagged && !overdue {
-		return false, nil
+		return c.pumpRest(put)
 	}
 	batch, err := feed.After(at, frameBytes, c.skip)
 	if err != nil {
@@ -100,6 +105,12 @@ func (c *channel) pump(put func(wire.Frame) error) (bool, error) {
 	f.Batch = wire.Batch{Logs: batch.Logs, Runs: batch.Runs}
 	f.Up, f.Caught = batch.N, batch.N >= batch.Last
 	s.mu.Lock()
+	if c.feed != feed {
+		batch.N, f.Caught = at, false // what goes to the peer changed meanwhile: it is read again
+	}
+	if c.feed != feed || c.resting() {
+		f.Up = 0
+	}
 	c.at = batch.N
 	more := len(batch.Runs) > 0 || !c.caught || c.untold()
 	c.caught = f.Caught
@@ -137,7 +148,9 @@ func (c *channel) correct(feed *node.Feed, needs map[sennit.Hash]uint64) error {
 const tellEvery = time.Second
 
 // untold reports whether that is due; s.mu is held.
-func (c *channel) untold() bool { return c.at > c.told && time.Since(c.toldAt) >= tellEvery }
+func (c *channel) untold() bool {
+	return c.at > c.told && !c.resting() && time.Since(c.toldAt) >= tellEvery
+}
 
 func (c *channel) put(put func(wire.Frame) error, f *wire.Ops) error {
 	c.s.mu.Lock()
@@ -192,7 +205,7 @@ func (c *channel) ack(f *wire.Ack) {
 // settle notes that the peer has all that was read for it, once nothing is
 // under way: what was not sent came from it, or isn't for it; s.mu is held.
 func (c *channel) settle() {
-	if c.behind == 0 {
+	if c.behind == 0 && !c.resting() {
 		c.acked = c.at
 	}
 }

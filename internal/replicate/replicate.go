@@ -32,6 +32,7 @@ import (
 
 	"github.com/sennit/sennit/internal/keys"
 	"github.com/sennit/sennit/internal/node"
+	"github.com/sennit/sennit/internal/prefix"
 )
 
 // Times of sessions.
@@ -280,8 +281,10 @@ func (r *Replicator) Changed() <-chan struct{} {
 // PeerSpace is a space that is replicated with a peer.
 type PeerSpace struct {
 	Space  sennit.Space
-	Synced bool   // digests were equal when last compared, and nothing is under way
-	Acked  uint64 // everything that arrived here up to this number is durable there
+	Synced bool       // digests of what both keep were equal when last compared, and nothing is under way
+	Whole  bool       // what both keep is all that this node may read and follows of it
+	Gets   prefix.Set // what goes to the peer: what it may read and follows
+	Acked  uint64     // of that, everything that arrived here up to this number is durable there
 }
 
 // Peers lists the sessions.
@@ -300,7 +303,7 @@ func (r *Replicator) Peers() []Peer {
 }
 
 // Saved tells how many peers are known to hold everything of a space that this
-// node holds.
+// node holds. Who may read or follows a part only isn't counted.
 func (r *Replicator) Saved(space sennit.Space) (int, error) {
 	last, err := r.n.LastArrival(space)
 	if err != nil {
@@ -309,7 +312,7 @@ func (r *Replicator) Saved(space sennit.Space) (int, error) {
 	count := 0
 	for _, p := range r.Peers() {
 		for _, sp := range p.Spaces {
-			if sp.Space == space && sp.Acked >= last {
+			if sp.Space == space && sp.Acked >= last && sp.Gets.Has("") {
 				count++
 			}
 		}
@@ -317,15 +320,16 @@ func (r *Replicator) Saved(space sennit.Space) (int, error) {
 	return count, nil
 }
 
-// Synced waits until some peer and this node hold the same of a space. It
-// reports whether that came before the context ended.
+// Synced waits until this node holds all that it follows of a space and may read,
+// as some peer has it that keeps all that as well. It reports whether that came
+// before the context ended.
 func (r *Replicator) Synced(ctx context.Context, space sennit.Space) bool {
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	for {
 		for _, p := range r.Peers() {
 			for _, sp := range p.Spaces {
-				if sp.Space == space && sp.Synced {
+				if sp.Space == space && sp.Synced && sp.Whole {
 					return true
 				}
 			}
@@ -386,27 +390,28 @@ func parseHost(text string) (Host, bool) {
 func HostText(h Host) string { return hostText(h) }
 
 // shortcut is what is remembered between sessions: this node has everything of
-// a space that arrived at a peer's store up to N.
+// a part of a space that arrived at a peer's store up to N.
 type shortcut struct {
-	Epoch uint64 `json:"epoch"`
-	N     uint64 `json:"n"`
+	Epoch    uint64     `json:"epoch"`
+	N        uint64     `json:"n"`
+	Prefixes prefix.Set `json:"prefixes"`
 }
 
 func shortcutKey(host Host, space sennit.Space) string {
 	return "sync/" + hostText(host) + "/" + space.String()
 }
 
-func (r *Replicator) shortcut(host Host, space sennit.Space) sennit.Cursor {
+func (r *Replicator) shortcut(host Host, space sennit.Space) (sennit.Cursor, prefix.Set) {
 	b, err := r.n.Local(shortcutKey(host, space))
 	var s shortcut
 	if err != nil || b == nil || json.Unmarshal(b, &s) != nil {
-		return sennit.Cursor{}
+		return sennit.Cursor{}, nil
 	}
-	return sennit.Cursor{Epoch: s.Epoch, N: s.N}
+	return sennit.Cursor{Epoch: s.Epoch, N: s.N}, s.Prefixes
 }
 
-func (r *Replicator) saveShortcut(ctx context.Context, host Host, space sennit.Space, c sennit.Cursor) error {
-	b, err := json.Marshal(shortcut{c.Epoch, c.N})
+func (r *Replicator) saveShortcut(ctx context.Context, host Host, space sennit.Space, c sennit.Cursor, of prefix.Set) error {
+	b, err := json.Marshal(shortcut{c.Epoch, c.N, of})
 	if err != nil {
 		return err
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/sennit/sennit"
 
 	"github.com/sennit/sennit/internal/node"
+	"github.com/sennit/sennit/internal/prefix"
 	"github.com/sennit/sennit/internal/wire"
 )
 
@@ -218,7 +219,9 @@ func (s *session) peer() Peer {
 	s.mu.Lock()
 	p := Peer{Host: s.conn.Host(), Principal: s.who, Addr: s.conn.Addr(), Since: s.since}
 	for _, c := range s.channels {
-		p.Spaces = append(p.Spaces, PeerSpace{c.space, c.synced && c.caught, c.acked})
+		p.Spaces = append(p.Spaces, PeerSpace{
+			Space: c.space, Synced: c.synced && c.caught, Whole: c.both.Covers(c.in), Acked: c.acked, Gets: c.out,
+		})
 	}
 	if s.hello != nil {
 		p.Skew = s.skew()
@@ -371,6 +374,10 @@ func (s *session) match(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	keeps := map[sennit.Space]prefix.Set{}
+	for _, f := range wanted {
+		keeps[f.Space] = f.Prefixes
+	}
 	s.proved()
 	s.mu.Lock()
 	if s.hello == nil {
@@ -380,7 +387,7 @@ func (s *session) match(ctx context.Context) error {
 	nonce, interests := s.hello.Nonce, s.interests
 	var known []*channel
 	for _, c := range s.channels {
-		c.poked, c.deaf = true, !slices.Contains(wanted, c.space)
+		c.poked, c.interest = true, keeps[c.space]
 		known = append(known, c)
 	}
 	var fresh []sennit.Space

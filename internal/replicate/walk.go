@@ -7,6 +7,7 @@ import (
 
 	"github.com/sennit/sennit"
 
+	"github.com/sennit/sennit/internal/prefix"
 	"github.com/sennit/sennit/internal/tree"
 	"github.com/sennit/sennit/internal/wire"
 )
@@ -14,7 +15,7 @@ import (
 // walk goes down this side's trie along what the peer says of its own.
 type walk struct {
 	t      tree.Reader
-	scope  []sennit.Path        // what may be given
+	part   prefix.Set           // what may be given
 	told   map[sennit.Path]bool // directories that the peer described in the same message
 	narrow bool                 // one level at a time, however wide a node is
 
@@ -283,7 +284,7 @@ func (w *walk) wantChild(p sennit.Path, name [5]byte) {
 
 // give sends the live ops at a path, if the peer may have them.
 func (w *walk) give(p sennit.Path) {
-	if slices.ContainsFunc(w.scope, func(q sennit.Path) bool { return p.Under(q) }) {
+	if w.part.Has(p) {
 		w.push = append(w.push, p)
 	}
 }

@@ -125,8 +125,8 @@ func (s *session) interest(put func(wire.Frame) error, told map[[8]byte]bool) er
 		return err
 	}
 	var more [][8]byte
-	for _, id := range spaces {
-		if i := salted(s.nonce, id); !told[i] && len(told) < wire.MaxInterests {
+	for _, f := range spaces {
+		if i := salted(s.nonce, f.Space); !told[i] && len(told) < wire.MaxInterests {
 			told[i] = true
 			more = append(more, i)
 		}
@@ -144,7 +144,7 @@ func (s *session) due() time.Duration {
 	for _, c := range s.open() {
 		s.mu.Lock()
 		// Only for what can be done then: a peer that doesn't answer is nothing to wake up for.
-		if c.pumping && c.behind < unacked && c.at > c.told {
+		if c.pumping && c.behind < unacked && c.at > c.told && !c.resting() {
 			wait = min(wait, time.Until(c.toldAt.Add(tellEvery)))
 		}
 		if c.ready() {

@@ -108,7 +108,7 @@ func BenchmarkFetch(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			if _, err := to.r.Join(b.Context(), link, "", to.spawn); err != nil {
+			if _, err := to.r.Join(b.Context(), link, "", nil, to.spawn); err != nil {
 				b.Fatal(err)
 			}
 			space := from.n.Self().Space

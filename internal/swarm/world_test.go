@@ -343,7 +343,7 @@ func (p *peer) join(other *peer) {
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	if _, err := p.r.Join(context.Background(), link, "", p.run); err != nil {
+	if _, err := p.r.Join(context.Background(), link, "", nil, p.run); err != nil {
 		p.t.Fatal(err)
 	}
 }

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"crypto/sha256"
 	"encoding/binary"
 	"math/bits"
 
@@ -9,7 +10,7 @@ import (
 
 // Compare says what its sender holds in some nodes of a space's trie.
 //
-//	tag | authority 8 bytes | at uvarint | differs flag | items list
+//	tag | basis 8 bytes | at uvarint | differs flag | items list
 //	item: path of the trie | nibbles bytes | kind u8 | by kind
 //	  children 1, grandchildren 2: bitmap 2 or 32 bytes | own 5 bytes (if nibbles is empty) | a print of 4 bytes for each bit
 //	  list 3: prints list of 5 bytes, ascending
@@ -18,11 +19,22 @@ import (
 // Bit at%8 of byte at/8 of a bitmap, from the lowest, stands for node at. At
 // least one is set: a node with nothing below it is a list.
 type Compare struct {
-	Tag       Tag
-	Authority [8]byte // beginning of the digest that it was judged by
-	At        uint64  // arrival that the sender's trie was worked out at
-	Differs   bool    // the sender found a difference since the comparison began
-	Items     []Item
+	Tag     Tag
+	Basis   [8]byte // see [BasisOf]
+	At      uint64  // arrival that the sender's trie was worked out at
+	Differs bool    // the sender found a difference since the comparison began
+	Items   []Item
+}
+
+// BasisOf says what a comparison is about: the beginning of a hash of the digest
+// of the authority that ops are judged by and of the prefixes that are
+// compared. Sides that differ in it have nothing to tell each other by digests.
+//
+//	SHA-256("basis" | authority hash | prefixes list of paths)
+func BasisOf(authority sennit.Hash, prefixes []sennit.Path) [8]byte {
+	b := append([]byte("basis"), authority[:]...)
+	h := sha256.Sum256(appendPaths(b, prefixes))
+	return [8]byte(h[:8])
 }
 
 // Kinds of items.
@@ -47,7 +59,7 @@ type Item struct {
 func (*Compare) frame() FrameType { return FrameCompare }
 
 func (c *Compare) append(dst []byte) []byte {
-	dst = append(append(dst, c.Tag[:]...), c.Authority[:]...)
+	dst = append(append(dst, c.Tag[:]...), c.Basis[:]...)
 	dst = appendFlag(binary.AppendUvarint(dst, c.At), c.Differs)
 	dst = binary.AppendUvarint(dst, uint64(len(c.Items)))
 	for i := range c.Items {
@@ -115,7 +127,7 @@ func (r *reader) nibbles() string {
 }
 
 func (r *reader) compare() *Compare {
-	c := &Compare{Tag: r.tag8(), Authority: [8]byte(r.tag8()), At: r.uvarint(1 << 62), Differs: r.flag()}
+	c := &Compare{Tag: r.tag8(), Basis: [8]byte(r.tag8()), At: r.uvarint(1 << 62), Differs: r.flag()}
 	prints := 0
 	c.Items = make([]Item, 0, r.count(MaxItems, 4))
 	for range cap(c.Items) {

@@ -2,6 +2,7 @@ package wire
 
 import (
 	"encoding/binary"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -13,7 +14,7 @@ import (
 const (
 	Protocol      = 1       // version of the replication protocol
 	MaxInterests  = 4096    // spaces named in one message
-	MaxScope      = 256     // prefixes of one space in one session
+	MaxScope      = 256     // prefixes of one space in one session, readable or of interest
 	MaxFrameLogs  = 4096    // logs introduced in one message
 	MaxFrameRuns  = 4096    // runs in one message
 	MaxHeads      = 1024    // authority heads named in one message
@@ -241,17 +242,19 @@ func (r *reader) cursor() sennit.Cursor { return sennit.Cursor{Epoch: r.u64(), N
 // Open says what its sender holds of a space, and begins or renews its
 // replication. It answers an interest, or another open.
 //
-//	tag | authority digest hash | heads list of hashes | scope list of paths | digest hash | ops uvarint |
-//	at cursor | since cursor | sizes list of (log 8 bytes, commits uvarint), by log
+//	tag | authority digest hash | heads list of hashes | scope list of paths | interest list of paths |
+//	digest hash | ops uvarint | at cursor | since cursor | sizes list of (log 8 bytes, commits uvarint), by log
 //
-// Heads, scope and sizes ascend, and nothing is in them twice.
+// Heads, scope, interest and sizes ascend, and nothing is in them twice. Of
+// interest, no path is under another.
 type Open struct {
 	Tag       Tag
 	Authority sennit.Hash   // digest of the authority that everything below was judged by
 	Heads     []sennit.Hash // of the authority commits, sorted
-	Scope     []sennit.Path // prefixes that the sender serves to the receiver, sorted
-	Digest    sennit.Hash   // over the prefixes of the scope, in order
-	Ops       uint64        // live ops in the scope
+	Scope     []sennit.Path // prefixes that the receiver may read, sorted
+	Interest  []sennit.Path // what the sender takes, and keeps up to date
+	Digest    sennit.Hash   // over the prefixes that are in both scope and interest, in order
+	Ops       uint64        // live ops there
 	At        sennit.Cursor // of the sender's store, when it worked the digest out
 	Since     sennit.Cursor // the sender has everything that arrived at the receiver up to here
 	Sizes     []LogSize     // trees of logs that the sender has, sorted by log
@@ -268,10 +271,7 @@ func (*Open) frame() FrameType { return FrameOpen }
 func (o *Open) append(dst []byte) []byte {
 	dst = append(append(dst, o.Tag[:]...), o.Authority[:]...)
 	dst = appendHashes(dst, o.Heads)
-	dst = binary.AppendUvarint(dst, uint64(len(o.Scope)))
-	for _, p := range o.Scope {
-		dst = appendBytes(dst, p)
-	}
+	dst = appendPaths(appendPaths(dst, o.Scope), o.Interest)
 	dst = binary.AppendUvarint(append(dst, o.Digest[:]...), o.Ops)
 	dst = appendCursor(appendCursor(dst, o.At), o.Since)
 	dst = binary.AppendUvarint(dst, uint64(len(o.Sizes)))
@@ -288,16 +288,15 @@ func (r *reader) open() *Open {
 			r.fail("heads out of order")
 		}
 	}
-	o.Scope = make([]sennit.Path, 0, r.count(MaxScope, 1))
-	for i := range cap(o.Scope) {
-		p := r.path()
-		if i > 0 && o.Scope[i-1] >= p {
-			r.fail("scope out of order")
+	o.Scope = r.prefixes("scope")
+	o.Interest = r.prefixes("interest")
+	for _, p := range o.Interest {
+		for p != "" {
+			p = p.Parent()
+			if _, twice := slices.BinarySearch(o.Interest, p); twice {
+				r.fail("an interest under another")
+			}
 		}
-		if r.err != nil {
-			return o
-		}
-		o.Scope = append(o.Scope, p)
 	}
 	o.Digest, o.Ops, o.At, o.Since = r.hash(), r.uvarint(1<<62), r.cursor(), r.cursor()
 	o.Sizes = make([]LogSize, r.count(MaxFrameLogs, 9))
@@ -308,6 +307,30 @@ func (r *reader) open() *Open {
 		}
 	}
 	return o
+}
+
+func appendPaths(dst []byte, all []sennit.Path) []byte {
+	dst = binary.AppendUvarint(dst, uint64(len(all)))
+	for _, p := range all {
+		dst = appendBytes(dst, p)
+	}
+	return dst
+}
+
+// prefixes reads a list of at most MaxScope paths that ascend.
+func (r *reader) prefixes(what string) []sennit.Path {
+	all := make([]sennit.Path, 0, r.count(MaxScope, 1))
+	for i := range cap(all) {
+		p := r.path()
+		if i > 0 && all[i-1] >= p {
+			r.fail(what + " out of order")
+		}
+		if r.err != nil {
+			break
+		}
+		all = append(all, p)
+	}
+	return all
 }
 
 // Batch is commits under way: records of logs that the receiver may not know,

@@ -74,11 +74,25 @@ func cursor(t *rapid.T) sennit.Cursor {
 
 func shortPath(t *rapid.T) sennit.Path { return path(t, 4, 300) }
 
+func prefixes(t *rapid.T) []sennit.Path {
+	return ascending(list(t, 0, 12, shortPath), func(p sennit.Path) string { return string(p) })
+}
+
+// apart leaves out the prefixes that are under others.
+func apart(all []sennit.Path) (some []sennit.Path) {
+	for _, p := range all {
+		if !slices.ContainsFunc(some, p.Under) {
+			some = append(some, p)
+		}
+	}
+	return some
+}
+
 func open(t *rapid.T) wire.Frame {
 	return &wire.Open{
 		Tag: tag(t), Authority: hash(t), Digest: hash(t), Ops: number(t, 0, 1<<62), At: cursor(t), Since: cursor(t),
 		Heads: ascending(list(t, 0, 20, hashT), func(h sennit.Hash) string { return string(h[:]) }),
-		Scope: ascending(list(t, 0, 12, shortPath), func(p sennit.Path) string { return string(p) }),
+		Scope: prefixes(t), Interest: apart(prefixes(t)),
 		Sizes: ascending(list(t, 0, 40, func(t *rapid.T) wire.LogSize {
 			return wire.LogSize{Log: eight(t), Size: number(t, 0, wire.MaxSeq)}
 		}), func(s wire.LogSize) string { return string(s.Log[:]) }),
@@ -136,7 +150,7 @@ func item(t *rapid.T) wire.Item {
 
 func compare(t *rapid.T) wire.Frame {
 	return &wire.Compare{
-		Tag: tag(t), Authority: eight(t), At: number(t, 0, 1<<62), Differs: rapid.Bool().Draw(t, "differs"),
+		Tag: tag(t), Basis: eight(t), At: number(t, 0, 1<<62), Differs: rapid.Bool().Draw(t, "differs"),
 		Items: list(t, 0, 8, item),
 	}
 }
@@ -255,13 +269,27 @@ func messageRefusals() (cs []refusal) {
 		return raw(2, 1, l)
 	}
 	add("interest", "4097 interests", many(wire.MaxInterests), many(wire.MaxInterests+1), b, "over its limit")
-	open := func(heads, scope, sizes []byte) []byte {
-		return raw(3, 1, tag8, h32(1), heads, scope, h32(2), 5, rep(0, 8), 1, rep(0, 8), 1, sizes)
+	open3 := func(heads, scope, interest, sizes []byte) []byte {
+		return raw(3, 1, tag8, h32(1), heads, scope, interest, h32(2), 5, rep(0, 8), 1, rep(0, 8), 1, sizes)
 	}
+	open := func(heads, scope, sizes []byte) []byte { return open3(heads, scope, none, sizes) }
 	add("open", "heads out of order", open(raw(2, h32(1), h32(2)), none, none), open(raw(2, h32(2), h32(1)), none, none), b, "heads out of order")
 	add("open", "scope out of order", open(none, raw(2, 0, 1, "a"), none), open(none, raw(2, 1, "a", 0), none), b, "scope out of order")
 	add("open", "scope twice the same", open(none, raw(2, 1, "a", 1, "b"), none), open(none, raw(2, 1, "a", 1, "a"), none), b, "scope out of order")
 	add("open", "bad path", open(none, raw(1, 1, "a"), none), open(none, raw(1, 1, "/"), none), b, "path")
+	wants := func(interest []byte) []byte { return open3(none, none, interest, none) }
+	add("open", "interest out of order", wants(raw(2, 1, "a", 1, "b")), wants(raw(2, 1, "b", 1, "a")), b, "interest out of order")
+	add("open", "interest twice the same", wants(raw(2, 1, "a", 1, "b")), wants(raw(2, 1, "a", 1, "a")), b, "interest out of order")
+	add("open", "interest in everything and more", wants(raw(1, 0)), wants(raw(2, 0, 1, "a")), b, "an interest under another")
+	add("open", "interest under another", wants(raw(3, 1, "a", 3, "a-b", 3, "b/c")), wants(raw(3, 1, "a", 3, "a-b", 3, "a/c")), b, "an interest under another")
+	lots := func(n int) []byte {
+		l := raw(uint64(n))
+		for i := range n {
+			l = append(l, 2, 'a'+byte(i/26), 'a'+byte(i%26))
+		}
+		return l
+	}
+	add("open", "257 interests", wants(lots(wire.MaxScope)), wants(lots(wire.MaxScope+1)), b, "over its limit")
 	sizes := func(a, z string) []byte { return raw(2, rep(a, 8), 1, rep(z, 8), 1) }
 	add("open", "sizes out of order", open(none, none, sizes("a", "b")), open(none, none, sizes("b", "a")), b, "sizes out of order")
 	add("open", "a log twice", open(none, none, sizes("a", "b")), open(none, none, sizes("a", "a")), b, "sizes out of order")
@@ -367,7 +395,7 @@ func (w *world) messages() []example {
 	anas := wire.Evidence{Inception: w.ana, Events: w.events[:1]}
 	bens := wire.Evidence{Inception: w.ben}
 	redeem := wire.Redeem{Invitation: w.invitation.public(), Inviter: ana, Invitee: sennit.Principal{Space: ben, Device: w.phone.public()}}
-	own := [5]byte(digest[:5])
+	own, basis := [5]byte(digest[:5]), wire.BasisOf(authority, []sennit.Path{"chirp"})
 	items := []wire.Item{
 		{Path: "chirp", Kind: wire.ItemChildren, Nodes: map[uint8][4]byte{2: [4]byte(digest[5:9]), 11: [4]byte(digest[9:13])}},
 		{Path: "chirp/posts", Nibbles: "\x02\x0b", Kind: wire.ItemList, Prints: [][5]byte{own}},
@@ -383,7 +411,7 @@ func (w *world) messages() []example {
 		made("hello/ana", 0, sent, sigOf(w.laptop, "host", signed.Bytes())),
 		made("interest/one", 9, &wire.Interest{Interests: [][8]byte{[8]byte(spare[:8])}}),
 		made("open/chirp", 1, &wire.Open{
-			Tag: tag, Authority: authority, Heads: []sennit.Hash{w.rules[1].id()}, Scope: []sennit.Path{"chirp"}, Digest: digest, Ops: 17,
+			Tag: tag, Authority: authority, Heads: []sennit.Hash{w.rules[1].id()}, Scope: []sennit.Path{"chirp"}, Interest: []sennit.Path{"chirp/likes", "chirp/posts"}, Digest: digest, Ops: 17,
 			At: sennit.Cursor{Epoch: 0x5a175a175a175a17, N: 9}, Since: sennit.Cursor{Epoch: 0x0bea0bea0bea0bea, N: 300},
 			Sizes: ascending([]wire.LogSize{{Log: [8]byte(auth[:8]), Size: 2}, {Log: [8]byte(data[:8]), Size: 7}}, func(s wire.LogSize) string { return string(s.Log[:]) }),
 		}),
@@ -394,9 +422,9 @@ func (w *world) messages() []example {
 		made("ops/first", 3, &wire.Ops{
 			Tag: tag, Up: 9, Caught: true, Batch: wire.Batch{Logs: []wire.Log{w.dataLog}, Runs: []*wire.Run{runOf(w.dataLog, 0, w.data[0])}},
 		}),
-		made("compare/three", 4, &wire.Compare{Tag: tag, Authority: [8]byte(authority[:8]), At: 9, Differs: true, Items: items}),
-		made("compare/grandchildren", 4, &wire.Compare{Tag: tag, Authority: [8]byte(authority[:8]), At: 9, Items: []wire.Item{wide}}),
-		made("compare/end", 5, &wire.Compare{Tag: tag, Authority: [8]byte(authority[:8]), At: 9}),
+		made("compare/three", 4, &wire.Compare{Tag: tag, Basis: basis, At: 9, Differs: true, Items: items}),
+		made("compare/grandchildren", 4, &wire.Compare{Tag: tag, Basis: basis, At: 9, Items: []wire.Item{wide}}),
+		made("compare/end", 5, &wire.Compare{Tag: tag, Basis: basis, At: 9}),
 		made("want/two", 5, &wire.Want{Tag: tag, Items: []wire.WantItem{
 			{Path: "chirp/posts", Nibbles: "\x02\x0b", Prints: [][5]byte{own}}, {Path: "chirp", Nibbles: "\x0b", All: true},
 		}}),

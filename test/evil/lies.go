@@ -209,7 +209,7 @@ func (c *conn) alterOpen(f wire.Frame) bool {
 	if !ok {
 		return false
 	}
-	switch c.rng.IntN(7) {
+	switch c.rng.IntN(8) {
 	case 0:
 		o.Digest = c.hash()
 	case 1:
@@ -224,6 +224,8 @@ func (c *conn) alterOpen(f wire.Frame) bool {
 		for i := range o.Sizes {
 			o.Sizes[i].Size = c.rng.Uint64N(1 << 20)
 		}
+	case 7:
+		o.Interest = [][]sennit.Path{nil, {""}, {"a"}, {"b/c", "wall"}}[c.rng.IntN(4)]
 	case 6:
 		o.Scope = nil
 		for i := range wire.MaxScope {
@@ -299,7 +301,7 @@ func (c *conn) flood() (all []wire.Frame) {
 		case 4:
 			all = append(all, &wire.Ops{Tag: o.Tag})
 		case 5:
-			all = append(all, &wire.Compare{Tag: o.Tag, Authority: [8]byte(o.Authority[:8]), Items: []wire.Item{{Kind: wire.ItemList, Prints: [][5]byte{{byte(i)}}}}})
+			all = append(all, &wire.Compare{Tag: o.Tag, Basis: wire.BasisOf(o.Authority, o.Scope), Items: []wire.Item{{Kind: wire.ItemList, Prints: [][5]byte{{byte(i)}}}}})
 		case 6:
 			in := &wire.Interest{}
 			for range 200 {

@@ -11,6 +11,7 @@ import (
 	"github.com/sennit/sennit"
 
 	"github.com/sennit/sennit/internal/node"
+	"github.com/sennit/sennit/internal/prefix"
 	"github.com/sennit/sennit/internal/replicate"
 )
 
@@ -19,11 +20,12 @@ import (
 // is dialed again after 90 s at most, clocks are 8 minutes apart.
 const patience = 40 * time.Minute
 
-// replica is that a node follows a space, and what it may read of it.
+// replica is that a node follows parts of a space, and what it may read of them.
 type replica struct {
 	m     *machine
 	of    *machine
-	scope []sennit.Path
+	keeps prefix.Set // what it follows
+	scope prefix.Set // of that, what it may read
 }
 
 // check waits until all agree, and looks at everything that must hold then.
@@ -103,7 +105,7 @@ func (w *world) replicas() (all []replica) {
 		if r == nil || m.liar != nil {
 			continue
 		}
-		all = append(all, replica{m, m, []sennit.Path{""}})
+		all = append(all, replica{m, m, prefix.All(), prefix.All()})
 		follows, err := r.n.Follows()
 		if err != nil {
 			w.fail("%s can't tell whom it follows: %v", m.name, err)
@@ -115,7 +117,7 @@ func (w *world) replicas() (all []replica) {
 					continue
 				}
 				scope := o.n.Authority(f.Space).Readable(m.id.Principal(), uint64(of.now().UnixMilli()))
-				all = append(all, replica{m, of, scope})
+				all = append(all, replica{m, of, f.Prefixes, f.Prefixes.And(scope)})
 			}
 		}
 	}
@@ -139,7 +141,7 @@ func (w *world) differs() string {
 }
 
 // compare tells where two nodes don't agree about a space.
-func (w *world) compare(a, b *machine, space sennit.Space, scope []sennit.Path) string {
+func (w *world) compare(a, b *machine, space sennit.Space, scope prefix.Set) string {
 	ra, rb := a.up(), b.up()
 	if ra == nil || rb == nil {
 		return a.name + " or " + b.name + " is down"
@@ -183,27 +185,14 @@ func (w *world) amongThemselves() string {
 			if len(mine) == 0 && len(theirs) == 0 {
 				continue // neither knows that the other may read it
 			}
-			if why := w.compare(x.m, y.m, space, both(mine, theirs)); why != "" {
+			both := prefix.Of(mine...).And(prefix.Of(theirs...)).And(x.keeps).And(y.keeps)
+			if why := w.compare(x.m, y.m, space, both); why != "" {
 				return why
 			}
 			w.checked++
 		}
 	}
 	return ""
-}
-
-// both is the prefixes that lie in both of two scopes.
-func both(a, b []sennit.Path) (all []sennit.Path) {
-	for _, p := range a {
-		for _, q := range b {
-			if p.Under(q) {
-				all = append(all, p)
-			} else if q.Under(p) {
-				all = append(all, q)
-			}
-		}
-	}
-	return all
 }
 
 // touch reports whether two machines are in touch for good: one reaches for

@@ -17,6 +17,7 @@ import (
 	"github.com/sennit/sennit/internal/blob"
 	"github.com/sennit/sennit/internal/keys"
 	"github.com/sennit/sennit/internal/node"
+	"github.com/sennit/sennit/internal/prefix"
 	"github.com/sennit/sennit/internal/replicate"
 	"github.com/sennit/sennit/internal/store"
 	"github.com/sennit/sennit/internal/swarm"
@@ -46,6 +47,8 @@ type machine struct {
 	shown map[place]bool
 	lost  bool              // it was set back to an older state: what was acknowledged since may be gone
 	reach map[uint64]uint64 // by epoch: the newest arrival that others heard of
+
+	took map[sennit.Space]prefix.Set // all that it followed at any time; guarded by w.mu
 }
 
 // order is what happens to a machine.
@@ -85,12 +88,22 @@ func newMachine(w *world, i int, id *keys.Identity) *machine {
 	return &machine{
 		w: w, name: fmt.Sprintf("n%d", i), id: id, host: replicate.Host(id.Host().Public().(ed25519.PublicKey)),
 		disk: newDisk(w.c.Seed<<8 | uint64(i)), orders: make(chan order, 8),
-		shown: map[place]bool{}, reach: map[uint64]uint64{},
+		shown: map[place]bool{}, reach: map[uint64]uint64{}, took: map[sennit.Space]prefix.Set{id.Space(): prefix.All()},
 	}
 }
 
 func (m *machine) now() time.Time {
 	return time.Now().Add(time.Duration(m.skew.Load()))
+}
+
+// takes notes that the machine is about to follow parts of a space: none are all.
+func (m *machine) takes(space sennit.Space, parts []sennit.Path) {
+	if len(parts) == 0 {
+		parts = prefix.All()
+	}
+	m.w.mu.Lock()
+	defer m.w.mu.Unlock()
+	m.took[space] = prefix.Of(slices.Concat(m.took[space], parts)...)
 }
 
 // live starts and stops the machine as it is ordered to.
@@ -335,13 +348,22 @@ func (r *run) mayTell(c *conn, run *wire.Run) {
 		return
 	}
 	rules := r.n.Authority(log.Rec.Space)
-	scope := rules.Readable(peer.id.Principal(), uint64(r.m.now().UnixMilli()))
+	scope := prefix.Of(rules.Readable(peer.id.Principal(), uint64(r.m.now().UnixMilli()))...)
+	takes := prefix.All() // a liar may say that it takes anything
+	if peer.liar == nil && log.Rec.Class == wire.Data {
+		peer.w.mu.Lock()
+		takes = peer.took[log.Rec.Space]
+		peer.w.mu.Unlock()
+	}
 	for i := range run.Items {
 		for _, part := range run.Items[i].Parts {
 			for j := range part.Ops {
 				op := &part.Ops[j]
 				deep := op.Kind == sennit.KindDel && op.Body[0] == 1
-				if !slices.ContainsFunc(scope, func(q sennit.Path) bool { return op.Path.Under(q) || deep && q.Under(op.Path) }) {
+				if !takes.Concerns(op.Path, deep) {
+					r.m.w.fail("%s sends %s an op at %s/%s, which it never followed", r.m.name, peer.name, r.m.w.owner(log.Rec.Space), op.Path)
+				}
+				if !scope.Concerns(op.Path, deep) {
 					r.m.w.fail("%s sends %s an op at %s/%s, which it may not read", r.m.name, peer.name, r.m.w.owner(log.Rec.Space), op.Path)
 				}
 			}
@@ -370,7 +392,7 @@ func (r *run) show(at place) bool {
 func tell(f wire.Frame) string {
 	switch f := f.(type) {
 	case *wire.Open:
-		return fmt.Sprintf("open %x authority %x, %d heads, scope %q, %d ops %x, at %d since %d", f.Tag[:3], f.Authority[:3], len(f.Heads), f.Scope, f.Ops, f.Digest[:3], f.At.N, f.Since.N)
+		return fmt.Sprintf("open %x authority %x, %d heads, scope %q, interest %q, %d ops %x, at %d since %d", f.Tag[:3], f.Authority[:3], len(f.Heads), f.Scope, f.Interest, f.Ops, f.Digest[:3], f.At.N, f.Since.N)
 	case *wire.AuthorityFrame:
 		return fmt.Sprintf("authority %x: %d logs, %d runs, %d chains", f.Tag[:3], len(f.Logs), len(f.Runs), len(f.Evidence))
 	case *wire.Ops:

@@ -39,7 +39,15 @@ type edge struct {
 	may    sennit.Rights // what else it may, at writes
 	writes sennit.Path
 	at     time.Duration
-	invite bool // by an invitation: then it reads all, and is followed in turn
+	invite bool          // by an invitation: then it reads all, and is followed in turn
+	keeps  []sennit.Path // what it follows of the space: nothing said is everything
+	turns  []turn
+}
+
+// turn is that somebody follows more of a space, or less, from some time on.
+type turn struct {
+	at    time.Duration
+	keeps []sennit.Path
 }
 
 // work is one thing that somebody writes.
@@ -118,6 +126,7 @@ func newPlan(seed uint64, honest bool) *plan {
 		}
 	}
 	p.follow(p.rng("follows"))
+	p.part(p.rng("parts"))
 	p.write(p.rng("work"))
 	p.enlarge(p.rng("blobs"))
 	p.worry(p.rng("woes"))
@@ -148,6 +157,25 @@ func (p *plan) follow(rng *rand.Rand) {
 				p.edges = append(p.edges, edge{by: e.by, of: last, via: last})
 			}
 			last = e.by
+		}
+	}
+}
+
+// part decides who follows which parts of a space, and when that changes.
+func (p *plan) part(rng *rand.Rand) {
+	some := func() (keeps []sennit.Path) {
+		for range rng.IntN(3) {
+			keeps = append(keeps, []sennit.Path{"a", "b", "b/c", "a/b", "wall", "d", "many", "final", "a/b/k1"}[rng.IntN(9)])
+		}
+		return keeps // none: everything
+	}
+	for i := range p.edges {
+		e := &p.edges[i]
+		if rng.IntN(2) == 0 {
+			e.keeps = some()
+		}
+		for range rng.IntN(3) * rng.IntN(2) {
+			e.turns = append(e.turns, turn{e.at + rand0(rng, span), some()})
 		}
 	}
 }

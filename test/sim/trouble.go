@@ -107,6 +107,35 @@ func (w *world) follow(e edge) {
 		case <-time.After(3 * time.Second):
 		}
 	}
+	for _, x := range e.turns {
+		select {
+		case <-w.ending:
+			return
+		case <-time.After(x.at - time.Since(w.began)):
+			w.turn(e, x.keeps)
+		}
+	}
+}
+
+// turn has somebody follow other parts of a space, if its node is up.
+func (w *world) turn(e edge, keeps []sennit.Path) {
+	by, space := w.machines[e.by], w.machines[e.of].id.Space()
+	r := by.up()
+	if r == nil {
+		return
+	}
+	by.takes(space, keeps)
+	err := r.n.EditFollow(context.Background(), space, func(f *node.Follow) {
+		if f.Mode != "" {
+			f.Prefixes = keeps
+		}
+	})
+	switch code := sennit.CodeOf(err); {
+	case err == nil:
+		w.count("other parts followed")
+	case code != sennit.ReadOnly && code != sennit.Gone && !r.dead.Load():
+		w.fail("%s can't follow other parts: %v", by.name, err)
+	}
 }
 
 // tie makes an edge true, if it can.
@@ -118,12 +147,14 @@ func (w *world) tie(e edge) error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
+	by.takes(of.id.Space(), e.keeps)
 	if e.invite {
+		of.takes(by.id.Space(), nil)
 		_, link, err := a.r.NewInvite(ctx, replicate.Invite{Uses: 1, Expires: of.now().Add(300 * 24 * time.Hour)})
 		if err != nil {
 			return err
 		}
-		_, err = b.r.Join(ctx, link, "", func(f func(context.Context)) { b.spawn(f) })
+		_, err = b.r.Join(ctx, link, "", e.keeps, func(f func(context.Context)) { b.spawn(f) })
 		return err
 	}
 	space := of.id.Space()
@@ -152,7 +183,7 @@ func (w *world) tie(e edge) error {
 		}
 	}
 	return b.n.EditFollow(ctx, space, func(f *node.Follow) {
-		f.Mode, f.Prefixes, f.Host = "live", []sennit.Path{e.reads}, replicate.HostText(w.machines[e.via].host)
+		f.Mode, f.Prefixes, f.Host = "live", e.keeps, replicate.HostText(w.machines[e.via].host)
 	})
 }
 
