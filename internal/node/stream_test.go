@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
 	"pgregory.net/rapid"
 
 	"github.com/sennit/sennit"
@@ -118,6 +119,46 @@ func TestAStreamIsReadAnywhere(t *testing.T) {
 			if k != min(len(p), len(left)) || !bytes.Equal(p[:k], []byte(left[:k])) || errors.Is(err, io.EOF) != (len(p) > len(left)) {
 				rt.Fatalf("%d bytes from %d on: %q, %v; want %q", len(p), off, p[:k], err, left[:min(len(p), len(left))])
 			}
+		}
+	})
+}
+
+// BenchmarkStream reads one byte in the middle of a stream of 100,000 chunks,
+// and appends one more to it.
+func BenchmarkStream(b *testing.B) {
+	m := boot(b, &machine{id: newIdentity(b, "owner"), fs: vfs.NewMem()})
+	defer m.stop()
+	bus := m.Bus(m.Owner())
+	grow := func(n int) {
+		changes := make([]sennit.Change, n)
+		for i := range changes {
+			changes[i] = sennit.Change{Kind: sennit.KindAppend, Path: "log", Value: sennit.Value{Data: []byte("one more line of a log that has many\n")}}
+		}
+		if _, err := bus.Write(context.Background(), "me", changes); err != nil {
+			b.Fatal(err)
+		}
+	}
+	const chunks = 100_000
+	for range chunks / 4000 {
+		grow(4000)
+	}
+	b.Run("middle", func(b *testing.B) {
+		for b.Loop() {
+			_, c, err := bus.Open(context.Background(), sennit.Addr{Root: "me", Path: "log"})
+			if err != nil {
+				b.Fatal(err)
+			}
+			if _, err := c.ReadAt(context.Background(), make([]byte, 1), chunks*37/2); err != nil {
+				b.Fatal(err)
+			}
+			if err := c.Close(); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("append", func(b *testing.B) {
+		for b.Loop() {
+			grow(1)
 		}
 	})
 }

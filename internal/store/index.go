@@ -117,8 +117,35 @@ func (v reads) at(k []byte) (pos Pos, ok bool, err error) {
 // hold many it gives the newest op of a stream, and nothing else: see [reads.Many].
 func (v reads) Here(space uint32, p sennit.Path, f func(tree.Slot, Pos) error) error {
 	from := pathKey(nil, space, p)
-	to := append(append([]byte(nil), from...), lastSlot+1)
-	return v.slots(from, to, func(_ sennit.Path, s tree.Slot, pos Pos) error { return f(s, pos) })
+	it, err := v.r.NewIter(&pebble.IterOptions{LowerBound: from, UpperBound: append(from[:len(from):len(from)], lastSlot+1)})
+	if err != nil {
+		return readError(err)
+	}
+	defer it.Close()
+	// Each is looked for instead of stepping there: behind a key that was written
+	// often lie all its old values, which a step goes through.
+	var next []byte
+	for valid := it.First(); valid; valid = it.SeekGE(next) {
+		val, err := it.ValueAndErr()
+		if err != nil {
+			return readError(err)
+		}
+		slot, pos, ok := decodeEntry(it.Key()[len(from):], val)
+		if !ok {
+			return damaged(it.Key())
+		}
+		next = append(append(next[:0], it.Key()...), 0)
+		if err := f(slot, pos); err != nil {
+			if errors.Is(err, ErrStop) {
+				return nil
+			}
+			return err
+		}
+	}
+	if err := it.Error(); err != nil {
+		return readError(err)
+	}
+	return nil
 }
 
 // Under calls f for the live ops at p and everywhere under it, in order of
