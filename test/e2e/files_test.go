@@ -6,7 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
+	"strings"
 	"testing"
 	"time"
 )
@@ -16,7 +16,11 @@ import (
 func sourceTree(t *testing.T) string {
 	t.Helper()
 	if *long {
-		return filepath.Join(runtime.GOROOT(), "src")
+		root, err := exec.Command("go", "env", "GOROOT").Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return filepath.Join(strings.TrimSpace(string(root)), "src")
 	}
 	dir, random := t.TempDir(), rand.New(rand.NewChaCha8([32]byte{7}))
 	for i := range 500 {
