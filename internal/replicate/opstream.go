@@ -2,6 +2,7 @@ package replicate
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -38,7 +39,7 @@ func WriteOps(ctx context.Context, n *node.Node, space sennit.Space, may node.Fi
 			return err
 		}
 		_, err := out.Write(msg)
-		return cmpErr(err, ctx.Err())
+		return cmp.Or(err, ctx.Err())
 	}
 	if _, err := out.WriteString(opMagic + string(space[:])); err != nil {
 		return 0, err
@@ -69,13 +70,6 @@ func WriteOps(ctx context.Context, n *node.Node, space sennit.Space, may node.Fi
 	}
 }
 
-func cmpErr(a, b error) error {
-	if a != nil {
-		return a
-	}
-	return b
-}
-
 // ReadOps has a node take an op stream: each commit is checked and admitted as
 // if a peer had sent it. It tells how many ops were new here. What came before
 // an error was taken. The node must follow the space, or hold it.
@@ -96,7 +90,7 @@ func ReadOps(ctx context.Context, n *node.Node, r io.Reader) (space sennit.Space
 	defer func() {
 		more, werr := intake.Wait(ctx)
 		added += more
-		err = cmpErr(err, werr)
+		err = cmp.Or(err, werr)
 	}()
 	for number := uint64(0); ; number++ {
 		f, err := readFrame(in, number)
