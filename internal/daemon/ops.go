@@ -3,7 +3,6 @@ package daemon
 import (
 	"encoding/json"
 	"net/http"
-	"time"
 
 	"github.com/sennit/sennit"
 
@@ -51,20 +50,10 @@ func (d *daemon) getOps(w http.ResponseWriter, r *http.Request) {
 	if a.Path == "" {
 		may = nil
 	}
-	if _, err := replicate.WriteOps(r.Context(), d.node, space, may, since.N, patient{w, http.NewResponseController(w)}); err != nil {
+	_, answer := d.door.Unhurried(w, r)
+	if _, err := replicate.WriteOps(r.Context(), d.node, space, may, since.N, answer); err != nil {
 		panic(http.ErrAbortHandler) // what came is not all
 	}
-}
-
-// patient lets an answer take as long as it takes, if it keeps going.
-type patient struct {
-	http.ResponseWriter
-	rc *http.ResponseController
-}
-
-func (p patient) Write(b []byte) (int, error) {
-	_ = p.rc.SetWriteDeadline(time.Now().Add(time.Minute))
-	return p.ResponseWriter.Write(b)
 }
 
 // Pushed is the answer of POST /_node/ops.
@@ -75,7 +64,8 @@ type Pushed struct {
 
 // pushOps takes a stream of commits.
 func (d *daemon) pushOps(w http.ResponseWriter, r *http.Request) {
-	space, added, err := replicate.ReadOps(r.Context(), d.node, flowing{r, http.NewResponseController(w)})
+	body, _ := d.door.Unhurried(w, r)
+	space, added, err := replicate.ReadOps(r.Context(), d.node, body)
 	if err != nil {
 		d.door.Fail(w, r, err)
 		return
@@ -83,15 +73,4 @@ func (d *daemon) pushOps(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
 	_ = json.NewEncoder(w).Encode(Pushed{space.String(), added}) // the caller went away
-}
-
-// flowing is a body that may take as long as it takes, if it keeps coming.
-type flowing struct {
-	r  *http.Request
-	rc *http.ResponseController
-}
-
-func (f flowing) Read(p []byte) (int, error) {
-	_ = f.rc.SetReadDeadline(time.Now().Add(time.Minute))
-	return f.r.Body.Read(p)
 }

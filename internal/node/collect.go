@@ -36,6 +36,7 @@ const (
 	dropSparse    = 128              // of which so many have to be read and written again
 	collectFloor  = 20_000           // ops of a space below which it isn't collected by itself
 	collectEvery  = 10 * time.Minute // between looks whether there is anything to collect
+	blobsEvery    = 6 * time.Hour    // between looks at every blob
 	collectGrowth = 2                // a space is collected when it holds so many times what was left the last time
 )
 
@@ -183,27 +184,31 @@ func (a at) index() uint32             { return uint32(a & (sennit.MaxOps - 1)) 
 
 // group looks at some stretches, and drops from them.
 func (c *collector) group(ctx context.Context, parts []part) error {
-	live := map[uint32][]at{}
+	type stretch struct {
+		first, last uint64 // of the parts of one log, which follow each other
+		live        []at
+	}
+	logs := map[uint32]*stretch{}
 	for _, p := range parts {
-		live[p.log.Num] = nil
+		if s := logs[p.log.Num]; s != nil {
+			s.last = p.last
+		} else {
+			logs[p.log.Num] = &stretch{first: p.first, last: p.last}
+		}
 	}
 	if err := c.v.Index(c.sp.num, func(pos store.Pos) error {
-		all, wanted := live[pos.Log]
-		if !wanted {
-			return nil
-		}
-		for _, p := range parts {
-			if p.log.Num == pos.Log && pos.Seq >= p.first && pos.Seq <= p.last {
-				live[pos.Log] = append(all, atOf(pos.Seq, pos.Index))
-			}
+		if s := logs[pos.Log]; s != nil && pos.Seq >= s.first && pos.Seq <= s.last {
+			s.live = append(s.live, atOf(pos.Seq, pos.Index))
 		}
 		return nil
 	}); err != nil {
 		return err
 	}
+	for _, s := range logs {
+		slices.Sort(s.live)
+	}
 	for _, p := range parts {
-		slices.Sort(live[p.log.Num])
-		if err := c.part(ctx, p, live[p.log.Num]); err != nil {
+		if err := c.part(ctx, p, logs[p.log.Num].live); err != nil {
 			return err
 		}
 		if c.Seen += p.ops; c.progress != nil {
@@ -325,27 +330,6 @@ func (s *seqs) add(seq uint64) {
 	(*s)[seq/64] |= 1 << (seq % 64)
 }
 
-// whole is a commit that goes away with all its ops that are here.
-type whole struct {
-	seq uint64
-	ops uint32
-}
-
-// drop is what the committer removes at once.
-type drop struct {
-	folds  uint32 // of the space, when it was found to be superseded
-	log    *store.Log
-	whole  []whole             // commits, in order
-	sparse map[uint64][]uint32 // ops of others
-	heads  []commit.Place      // nodes of the log's tree below which nothing is left
-
-	arrivals []uint64
-	last     uint64 // the newest of which something is gone
-
-	ended bool // the collection is over, and left so much
-	kept  uint64
-}
-
 // remove drops ops of one stretch of a log.
 func (c *collector) remove(ctx context.Context, p part, commits []kept, doomed []at) error {
 	d := &drop{log: p.log, sparse: map[uint64][]uint32{}}
@@ -460,172 +444,21 @@ func (c *collector) submit(ctx context.Context, d *drop) error {
 // superseded may be live now.
 var errFolded = sennit.Hint(sennit.Errorf(sennit.Conflict, "rules of the space changed meanwhile, so the rest was not collected"), "collect again")
 
-// drop removes what a collection found. What something newer covers stays
-// covered, unless rules change.
-func (t *txn) drop(sp *space, d *drop) error {
-	if sp.state.Folds != d.folds {
-		return errFolded
-	}
-	t.keep(sp)
-	if d.log != nil {
-		ls, err := t.n.logState(t.loaded, d.log)
-		if err != nil {
-			return err
-		}
-		if err := t.dropWhole(sp, ls, d.whole); err != nil {
-			return err
-		}
-		for seq, ops := range d.sparse {
-			if err := t.dropOps(sp, ls, seq, ops); err != nil {
-				return err
-			}
-		}
-		if err := t.dropNodes(ls, d.heads); err != nil {
-			return err
-		}
-	}
-	for _, n := range d.arrivals {
-		t.b.DropArrival(sp.num, n)
-	}
-	sp.state.Dropped = max(sp.state.Dropped, d.last)
-	if d.ended {
-		sp.state.Kept = d.kept
-	}
-	return nil
-}
-
-// dropWhole removes commits. What their ids prove about others is kept: the
-// heads of the largest subtrees of the log's tree that hold nothing else.
-func (t *txn) dropWhole(sp *space, ls *logState, all []whole) error {
-	var ids []sennit.Hash // of those that follow each other
-	flush := func(end uint64) error {
-		for _, head := range commit.Decompose(end-uint64(len(ids)), end) {
-			mine := ids[:1<<head.Level]
-			ids = ids[1<<head.Level:]
-			if known, err := t.b.Node(ls.Num, head); head.Level > 0 && (err != nil || !known.IsZero()) {
-				if err != nil {
-					return err
-				}
-				t.b.DropBelow(ls.Num, head)
-				continue
-			}
-			for i, id := range mine {
-				t.b.PutNode(ls.Num, commit.Place{Index: head.Index<<head.Level + uint64(i)}, commit.Leaf(id[:]))
-			}
-		}
-		return nil
-	}
-	next := uint64(0)
-	drop := func(w whole, rec *wire.Stored) error {
-		if present(rec) != w.ops {
-			return nil // more of it has arrived
-		}
-		if w.seq != next && len(ids) > 0 {
-			if err := flush(next - 1); err != nil {
-				return err
-			}
-		}
-		ids, next = append(ids, rec.ID), w.seq+1
-		t.b.DropCommit(ls.Num, w.seq, rec)
-		sp.state.Ops -= min(sp.state.Ops, uint64(w.ops))
-		return nil
-	}
-	// Those that lie near each other are read in one go. Nothing else is in this
-	// batch, so what was loaded is what there is.
-	for len(all) > 0 {
-		before := len(all)
-		if err := t.loaded.Commits(ls.Num, all[0].seq, func(seq uint64, rec *wire.Stored) error {
-			for len(all) > 0 && all[0].seq < seq {
-				all = all[1:] // it isn't here any more
-			}
-			if len(all) == 0 || all[0].seq > seq+64 {
-				return store.ErrStop
-			}
-			if all[0].seq > seq {
-				return nil
-			}
-			w := all[0]
-			all = all[1:]
-			return drop(w, rec)
-		}); err != nil {
-			return err
-		}
-		if len(all) == before {
-			break // nothing from there on is here any more
-		}
-	}
-	return flush(next - 1)
-}
-
-// present is how many ops of a commit are here.
-func present(rec *wire.Stored) uint32 {
-	ops := rec.Count
-	for _, g := range rec.Gone {
-		ops -= g.N
-	}
-	return ops
-}
-
-// dropNodes removes what lies below nodes of a log's tree, if none of their
-// commits has come back.
-func (t *txn) dropNodes(ls *logState, heads []commit.Place) error {
-	for _, head := range heads {
-		begin, end := head.Index<<head.Level, (head.Index+1)<<head.Level
-		next, some, err := t.b.NextCommit(ls.Num, begin+1)
-		if err != nil {
-			return err
-		}
-		known, err := t.b.Node(ls.Num, head)
-		if err != nil {
-			return err
-		}
-		if (!some || next > end) && !known.IsZero() {
-			t.b.DropBelow(ls.Num, head)
-		}
-	}
-	return nil
-}
-
-// dropOps removes some ops of a commit.
-func (t *txn) dropOps(sp *space, ls *logState, seq uint64, ops []uint32) error {
-	c, err := stored(t.b, ls.Log, seq)
-	if err != nil || c == nil {
-		return err
-	}
-	slices.Sort(ops)
-	dropped := 0
-	parts, err := c.Pick(func(i uint32, _ *wire.Op) bool {
-		_, found := slices.BinarySearch(ops, i)
-		if found {
-			dropped++
-			t.b.DropOp(ls.Num, seq, i)
-		}
-		return !found
-	})
-	if err != nil {
-		return err
-	}
-	bare := *c
-	bare.Parts = parts
-	rec := bare.Stored()
-	t.b.PutCommit(ls.Num, seq, &rec)
-	sp.state.Ops -= min(sp.state.Ops, uint64(dropped))
-	return nil
-}
-
 // collectDue collects the spaces of which most is superseded, as far as their
 // growth tells, until the context ends.
 func (n *Node) collectDue(ctx context.Context) {
 	tick := time.NewTicker(collectEvery)
 	defer tick.Stop()
-	for {
+	for looks := 1; ; looks++ {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
 			return
 		}
-		if _, err := n.CollectBlobs(ctx); err != nil && ctx.Err() == nil {
-			n.cfg.Log.Warn("large values that nothing names could not be removed", "err", err)
+		if looks%int(blobsEvery/collectEvery) == 0 {
+			if _, err := n.CollectBlobs(ctx); err != nil && ctx.Err() == nil {
+				n.cfg.Log.Warn("large values that nothing names could not be removed", "err", err)
+			}
 		}
 		for _, id := range n.Spaces() {
 			if err := n.collectGrown(ctx, id); err != nil && ctx.Err() == nil && !errors.Is(err, errFolded) {

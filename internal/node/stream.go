@@ -174,9 +174,6 @@ func (l lens) content(sp *space, p sennit.Path, size uint64) (*streamContent, er
 // Close frees what reading holds.
 func (c *streamContent) Close() error { return c.chunks.Close() }
 
-// Size is the stream's bytes.
-func (c *streamContent) Size() uint64 { return c.size }
-
 // ReadAt reads like [io.ReaderAt].
 func (c *streamContent) ReadAt(ctx context.Context, p []byte, off int64) (n int, err error) {
 	if off < 0 {

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 	"pgregory.net/rapid"
@@ -389,5 +390,42 @@ func TestAFailedDiskIsTold(t *testing.T) {
 		}
 	case <-time.After(10 * time.Second):
 		t.Fatal("nobody is told")
+	}
+}
+
+// TestAStateWithoutCountsIsRead: stores that were made before ops were counted
+// go on.
+func TestAStateWithoutCountsIsRead(t *testing.T) {
+	fs := vfs.NewMem()
+	s := open(t, fs)
+	b := s.Batch()
+	space := b.Space(sennit.Space{7})
+	b.SetSpaceState(space, store.SpaceState{Clock: 9, Deep: true, Folds: 3, Ops: 5})
+	if err := b.Sync(); err != nil {
+		t.Fatal(err)
+	}
+	shut(t, s)
+	db, err := pebble.Open("store", &pebble.Options{FS: fs, FormatMajorVersion: pebble.FormatNewest})
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := []byte{'k', 0, 0, 0, byte(space)}
+	old, closer, err := db.Get(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	short := slices.Clone(old[:13])
+	if err := errors.Join(closer.Close(), db.Set(key, short, pebble.Sync), db.Close()); err != nil {
+		t.Fatal(err)
+	}
+	s = open(t, fs)
+	defer shut(t, s)
+	v, err := s.View()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer v.Release()
+	if got, err := v.SpaceState(space); err != nil || (got != store.SpaceState{Clock: 9, Deep: true, Folds: 3}) {
+		t.Errorf("%+v, %v", got, err)
 	}
 }

@@ -441,6 +441,8 @@ func (v reads) SpaceState(space uint32) (s SpaceState, err error) {
 	switch {
 	case err != nil || b == nil:
 		return s, err
+	case len(b) == spaceStateLen-24: // written before ops were counted
+		b = append(b, make([]byte, 24)...)
 	case len(b) != spaceStateLen:
 		return s, damaged(k)
 	}

@@ -3,6 +3,7 @@ package httpdoor
 import (
 	"encoding/json"
 	"errors"
+	"io"
 	"log/slog"
 	"net/http"
 	"strconv"
@@ -40,6 +41,14 @@ func (d *Door) Fail(w http.ResponseWriter, r *http.Request, err error) {
 // conditional reports whether a request asks for a version.
 func conditional(r *http.Request) bool {
 	return r.Header["If-Match"] != nil || r.Header["If-None-Match"] != nil
+}
+
+// Unhurried gives a mounted handler its request's body and its answer without
+// the limits for the whole of them: each may take as long as it takes, if it
+// keeps coming.
+func (d *Door) Unhurried(w http.ResponseWriter, r *http.Request) (io.Reader, http.ResponseWriter) {
+	rc := http.NewResponseController(w)
+	return &flowing{r: r.Body, rc: rc, limit: d.cfg.Limits.Read}, patient{w, rc, d.cfg.Limits.Write}
 }
 
 // fail answers with an error.
