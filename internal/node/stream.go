@@ -57,15 +57,14 @@ func (m *merging) append(op *wire.Op, pos store.Pos) (shows bool, err error) {
 	t.b.SetStream(sp.num, op.Path, s)
 	t.many(sp)
 	m.changed = true
-	after, _, err := l.shows(sp, op.Path)
-	if err != nil || !after.stream {
-		return false, err
-	}
 	if showed && !before.stream {
+		if shows, err = l.newer(s.Newest, before.newest); !shows || err != nil {
+			return false, err
+		}
 		// What was told is another facet. Who resumes from before this can't
 		// be told by its chunk alone.
 		m.late = true
-		return true, m.tellShown(l, op.Path, after)
+		return true, m.tellShown(l, op.Path, shown{newest: s.Newest, stream: true})
 	}
 	between := some && !newest
 	m.between = m.between || between
