@@ -55,13 +55,32 @@
 // needs Grant over its whole prefix, stops whatever was given at shorter
 // prefixes, whoever gave it, and does not end with its rule's until.
 //
+// A revocation ends what a space, a device, everybody or one grant has under a
+// prefix. It takes from a commit the rights that it uses if its author knew of
+// the revocation, which the commit's ancestry shows, or if the commit lies
+// beyond the revocation's cut: the last commit of each log that is still
+// accepted. A log that isn't listed is accepted nowhere. A number isn't enough
+// to be at or below a cut: the commit must be in the past of the one that the
+// cut names, otherwise somebody who was removed could write a new one under an
+// old number. Until that is shown ([Claim]) the verdict is [Held].
+//
+// Who may revoke what follows from strata. The owner's ops are of stratum 0;
+// an op that uses rights which stratum k gave is of stratum k+1, the lowest that
+// gives all it needs. A revocation needs Grant over its prefix, and ends what
+// its own stratum and later ones give: whoever is junior to its author, and
+// never an equal. The owner, and whoever revokes themselves, can end what they
+// have themselves. Revocations of one stratum don't end each other, so two that
+// cross both count. A grant whose author knew of a revocation survives it. A later revocation
+// of the same by the same or a senior stratum takes its place, if it is of the same prefix
+// or a shorter one: so a cut can be raised, to let in what honestly came late.
+//
 // A device that its space removed proves nothing any more: its data is void,
 // and so are the rules that it gave, but for what rules let it do that name the
 // device itself. Its authority commits stay, as links of the ancestry of others.
 //
-// Revocations, members, grants to groups and boards, and limits are checked
-// for form, kept as part of the commits that carry them, handed on, and not
-// interpreted.
+// Members, grants to groups and boards, revocations of what they have, and limits
+// are checked for form, kept as part of the commits that carry them, handed on,
+// and not interpreted.
 package access
 
 import (
@@ -76,8 +95,7 @@ import (
 
 // Commit is an authority commit whose id, signature, class and space were
 // checked, and whose ops are all here. Log and Seq say where it stands among
-// its author's: that is what the cuts of revocations speak of, which don't
-// count yet.
+// its author's: that is what the cuts of revocations speak of.
 type Commit struct {
 	ID     sennit.Hash
 	Log    sennit.Hash
@@ -103,7 +121,9 @@ type Authority struct {
 	rules   []*rule  // in an order in which ancestors come first
 	by      map[subject][]*rule
 	seals   []*rule
-	live    []sennit.Rights // what each rule gives now; nil: what it ever gave
+	revokes []*revocation // whether they count or not
+	live    [][]level     // what each rule gives now; nil: what it ever gave
+	ends    *ends         // the revocations that count; nil if none does
 	owner   *lineage
 	others  trie[*lineage]
 	digest  sennit.Hash
@@ -116,9 +136,12 @@ type Authority struct {
 // entry is a commit that is part of the authority. Its n is its place in the
 // order of arrival here, which only past refers to.
 type entry struct {
-	id   sennit.Hash
-	n    uint32
-	past *set // its ancestors
+	id     sennit.Hash
+	log    sennit.Hash
+	seq    uint64
+	author sennit.Principal
+	n      uint32
+	past   *set // its ancestors
 }
 
 // sees reports whether commit n is e or an ancestor of it.
@@ -214,6 +237,7 @@ type Rule struct {
 	Grant  wire.Grant
 	Gives  sennit.Rights // what counts of Grant.May: not what its author couldn't give; nothing for groups and boards
 	Seals  bool          // grants at shorter prefixes end here
+	Ended  bool          // it was revoked for whoever it names, everywhere; what it allowed before may still count
 }
 
 // Rules lists the rules that bear on what is at and under a prefix: given
@@ -222,8 +246,8 @@ func (a *Authority) Rules(prefix sennit.Path) []Rule {
 	var list []Rule
 	for _, r := range a.rules {
 		if p := r.grant.Prefix; p.Under(prefix) || prefix.Under(p) {
-			gives := a.gives(r)
-			list = append(list, Rule{r.id, r.author, r.grant, gives &^ sealing, gives&sealing != 0})
+			gives := all(a.gives(r))
+			list = append(list, Rule{r.id, r.in.author, r.grant, gives &^ sealing, gives&sealing != 0, a.ended(r)})
 		}
 	}
 	slices.SortFunc(list, func(x, y Rule) int {
@@ -239,3 +263,17 @@ func (a *Authority) Rules(prefix sennit.Path) []Rule {
 }
 
 func compare(x, y sennit.Hash) int { return strings.Compare(string(x[:]), string(y[:])) }
+
+// ended reports whether nothing that a rule gives can be used any more.
+func (a *Authority) ended(r *rule) bool {
+	who := sennit.Principal{}
+	switch r.grant.Who.Subject {
+	case wire.SubjectSpace:
+		who.Space = r.grant.Who.Key
+	case wire.SubjectDevice:
+		who.Device = r.grant.Who.Key
+	}
+	return len(a.gives(r)) > 0 && !slices.ContainsFunc(a.gives(r), func(l level) bool {
+		return !a.ends.gone(&reach{scope: r.scope, level: l, rule: r}, who, r.grant.Prefix)
+	})
+}

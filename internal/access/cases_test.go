@@ -266,7 +266,7 @@ func TestCases(t *testing.T) {
 		`,
 		"what is not interpreted is taken all the same": `
 			g0 me/1 | incept; add me/1
-			g1 me/1 g0 | revoke; member; unknown; grant rw a group:friends; add bob/1
+			g1 me/1 g0 | revoke group:friends a; member; unknown; grant rw a group:friends; add bob/1
 			member g1 -> yes
 			bob/1 put a @ g1 -> void
 			rules . -> g1#3:
@@ -347,6 +347,200 @@ func TestCases(t *testing.T) {
 			sight bob/1 e -> none
 			may bob/1 r c/@bob -> yes
 			may bob/1 r d/1 -> no
+		`,
+		"a cut accepts what came before it and nothing else": `
+			g0 me/1 | incept; add me/1; grant rwd . bob
+			g1 me/1 g0 | revoke bob . bob/1:3:h3
+			evidence bob : add bob/1; add bob/2
+			bob/1 put a @ g0 at 2 h2 -> valid
+			bob/1 put a @ g0 at 3 h3 -> valid
+			bob/1 put a @ g0 at 4 h4 -> void
+			bob/1 put a @ g0 at 3 k3 -> void
+			bob/1 put a @ g0 at 2 k2 -> void
+			bob/1 put a @ g0 at 2 ?2 -> held
+			bob/1 put a @ g0 at 4 ?4 -> void
+			bob/1 put a @ g1 at 2 h2 -> void
+			bob/2 put a @ g0 at 1 h1 -> void
+			me/1 put a @ g0 -> valid
+			may bob/1 r a -> no
+			may bob/1 w a -> no
+			may me/1 rw a -> yes
+			sight bob/1 . -> none
+			readable bob/1 ->
+			relies bob/1 put a -> denied
+			proven bob/1 -> yes
+		`,
+		"a revocation ends what is under its prefix": `
+			g0 me/1 | incept; add me/1; grant rwd . bob
+			g1 me/1 g0 | revoke bob a/b bob/1:1:h1
+			evidence bob : add bob/1
+			bob/1 put a/b @ g0 at 2 h2 -> void
+			bob/1 put a/b/c @ g0 at 2 h2 -> void
+			bob/1 put a @ g1 at 2 h2 -> valid
+			bob/1 put a/bc @ g1 at 2 h2 -> valid
+			bob/1 del a @ g1 at 2 h2 -> valid
+			bob/1 deep a @ g1 at 2 h2 -> void
+			bob/1 deep a @ g0 at 1 h1 -> valid
+			may bob/1 rw a -> yes
+			may bob/1 r a/b -> no
+			sight bob/1 a -> some
+			sight bob/1 a/b -> none
+			sight bob/1 c -> all
+			readable bob/1 ->
+			relies bob/1 deep a -> denied
+			relies bob/1 del a -> g1
+		`,
+		"a grant that came after a revocation stands": `
+			g0 me/1 | incept; add me/1; grant rw . bob
+			g1 me/1 g0 | revoke bob .
+			g2 me/1 g1 | grant rw a bob
+			evidence bob : add bob/1
+			bob/1 put a @ g0 at 1 h1 -> void
+			bob/1 put a @ g1 at 1 h1 -> void
+			bob/1 put a @ g2 at 1 h1 -> valid
+			bob/1 put b @ g2 at 1 h1 -> void
+			may bob/1 rw a -> yes
+			may bob/1 rw b -> no
+		`,
+		"a rule is edited in one commit": `
+			g0 me/1 | incept; add me/1; grant rw a bob
+			g1 me/1 g0 | revoke g0#2 a bob/1:2:h2; grant r a bob
+			evidence bob : add bob/1
+			bob/1 put a @ g0 at 2 h2 -> valid
+			bob/1 put a @ g0 at 3 h3 -> void
+			may bob/1 r a -> yes
+			may bob/1 w a -> no
+			rules . -> g0#2:rw+ended g1#1:r
+		`,
+		"to revoke one grant leaves the others": `
+			g0 me/1 | incept; add me/1; grant w a bob; grant w a any; grant w a -/1
+			g1 me/1 g0 | revoke g0#3 a
+			evidence bob : add bob/1
+			evidence cat : add cat/1
+			bob/1 put a @ g0 -> valid
+			cat/1 put a @ g0 -> void
+			-/1 put a @ g0 -> valid
+			-/2 put a @ g0 -> void
+		`,
+		"everybody means those whom only a rule for everybody lets in": `
+			g0 me/1 | incept; add me/1; grant w a bob; grant w a any
+			g1 me/1 g0 | revoke any .
+			evidence bob : add bob/1
+			evidence cat : add cat/1
+			bob/1 put a @ g0 -> valid
+			cat/1 put a @ g0 -> void
+		`,
+		"who is removed is so under any rule": `
+			g0 me/1 | incept; add me/1; grant w a any; grant w a bob/1
+			g1 me/1 g0 | revoke bob/1 .
+			evidence bob : add bob/1; add bob/2
+			bob/1 put a @ g0 -> void
+			bob/2 put a @ g0 -> valid
+		`,
+		"equals can't remove each other, seniors can": `
+			g0 me/1 | incept; add me/1; grant rwg . bob; grant rwg . cat
+			b1 bob/1 g0 | revoke cat .
+			c1 cat/1 g0 | grant rw a dan; revoke bob .
+			b2 bob/1 c1 | revoke dan . dan/1:1:h1
+			evidence bob : add bob/1
+			evidence cat : add cat/1
+			evidence dan : add dan/1
+			bob/1 put a @ b2 -> valid
+			cat/1 put a @ b2 -> valid
+			dan/1 put a @ c1 at 1 h1 -> valid
+			dan/1 put a @ c1 at 2 h2 -> void
+		`,
+		"the right to revoke is the right to grant there": `
+			g0 me/1 | incept; add me/1; grant rwg a bob; grant rw . cat
+			b1 bob/1 g0 | grant rw a/x cat
+			b2 bob/1 b1 | revoke cat .
+			b3 bob/1 b2 | revoke cat a/x
+			evidence bob : add bob/1
+			evidence cat : add cat/1
+			cat/1 put b @ b1 -> valid
+			cat/1 put a/x @ b1 -> valid
+			rules a/x -> g0#2:rwg b1#0:rw+ended g0#3:rw
+		`,
+		"who revokes somebody's right to grant takes what they gave since": `
+			g0 me/1 | incept; add me/1; grant rwg . bob
+			b1 bob/1 g0 | grant rw a cat
+			b2 bob/1 b1 | grant rw b cat
+			b3 bob/1 b2 | revoke dan .
+			g1 me/1 b1 | revoke bob . !bob/1:1:b1
+			evidence bob : add bob/1
+			evidence cat : add cat/1
+			rules . -> g0#2:rwg+ended b1#0:rw b2#0:
+			cat/1 put a @ b1 -> valid
+			cat/1 put b @ b2 -> void
+			may cat/1 r a -> yes
+			may cat/1 r b -> no
+		`,
+		"an authority commit below a cut that its author's later ones don't descend from": `
+			g0 me/1 | incept; add me/1; grant rwg . bob
+			b1 bob/1 g0 | grant rw a cat
+			x1 bob/1 g0 | grant rw b cat
+			g1 me/1 g0 | revoke bob . !bob/1:2:x1
+			evidence bob : add bob/1
+			evidence cat : add cat/1
+			cat/1 put a @ b1 -> void
+			cat/1 put b @ x1 -> valid
+		`,
+		"a cut is raised for what honestly came late": `
+			g0 me/1 | incept; add me/1; grant rw . bob; grant rwg . cat
+			g1 me/1 g0 | revoke bob . bob/1:1:h1
+			g2 me/1 g1 | revoke bob . bob/1:3:h3
+			c1 cat/1 g2 | revoke bob . bob/1:9:h9
+			evidence bob : add bob/1
+			evidence cat : add cat/1
+			bob/1 put a @ g0 at 3 h3 -> valid
+			bob/1 put a @ g1 at 3 h3 -> valid
+			bob/1 put a @ g0 at 4 h4 -> void
+			bob/1 put a @ g2 at 3 h3 -> void
+		`,
+		"revocations that cross both count": `
+			g0 me/1 | incept; add me/1; add me/2; add me/3
+			g1 me/1 g0 | revoke me/2 . me/2:1:h1; grant rw a bob
+			g2 me/2 g0 | revoke me/1 . me/1:2:h2; grant rw b bob
+			evidence bob : add bob/1
+			me/1 put a @ g0 at 2 h2 -> valid
+			me/1 put a @ g0 at 3 h3 -> void
+			me/2 put a @ g0 at 1 h1 -> valid
+			me/2 put a @ g0 at 2 h2 -> void
+			me/3 put a @ g0 at 5 h5 -> valid
+			bob/1 put a @ g1 -> void
+			bob/1 put b @ g2 -> void
+		`,
+		"somebody cuts their own log and goes on": `
+			g0 me/1 | incept; add me/1; grant rw c bob
+			g1 me/1 g0 | revoke me/1 . me/1:5:h5 !me/1:1:g0; grant rwdg . me/1
+			evidence bob : add bob/1
+			me/1 put a @ g0 at 5 h5 -> valid
+			me/1 put a @ g0 at 6 h6 -> void
+			me/1 put a @ g1 at 6 h6 -> valid
+			may me/1 rwdg a -> yes
+			may me/1 m a -> no
+			relies me/1 put a -> g1
+			bob/1 put c @ g0 -> valid
+		`,
+		"who cuts their own log keeps the right to revoke": `
+			g0 me/1 | incept; add me/1; grant rwg a bob; grant rwg . cat
+			c1 cat/1 g0 | grant rwg . bob
+			b1 bob/1 c1 | grant rw b dan
+			b2 bob/1 b1 | revoke bob a !bob/1:1:b1
+			b3 bob/1 b2 | revoke dan .; grant rw a/b dan
+			evidence bob : add bob/1
+			evidence cat : add cat/1
+			evidence dan : add dan/1
+			rules . -> g0#2:rwg+ended g0#3:rwg c1#0:rwg b1#0:rw+ended b3#1:
+			dan/1 put b @ b1 at 2 h2 -> void
+		`,
+		"a revoked seal opens again": `
+			g0 me/1 | incept; add me/1; grant r . bob
+			g1 me/1 g0 | grant - a cat seal
+			g2 me/1 g1 | revoke g1#0 a
+			evidence bob : add bob/1
+			may bob/1 r a -> yes
+			sight bob/1 . -> all
 		`,
 	} {
 		t.Run(name, func(t *testing.T) { parse(t, text).run() })

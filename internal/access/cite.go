@@ -8,9 +8,10 @@ import (
 )
 
 // Cite is what a new authority commit of somebody's names: all heads. If there
-// are more than wire.MaxAuth, it is first of all heads that carry the author's
-// rights to grant, without which nobody would take the commit, then the first
-// others by id; the next commits name the rest. It is sorted by id.
+// are more than wire.MaxAuth, it is first of all heads that carry what the author
+// wrote last and the author's rights to grant, without which nobody would take
+// the commit, then the first others by id; the next commits name the rest. It is
+// sorted by id.
 func (a *Authority) Cite(who sennit.Principal) []sennit.Hash {
 	if len(a.tips) <= wire.MaxAuth {
 		return a.Heads()
@@ -18,11 +19,22 @@ func (a *Authority) Cite(who sennit.Principal) []sennit.Hash {
 	var needs [][]*entry
 	st := a.standing(who, false)
 	if !st.owner {
-		a.each(st, func(r *rule, may sennit.Rights) {
-			if may&sennit.Grant != 0 {
-				needs = append(needs, []*entry{r.in})
+		a.each(st, func(r reach) {
+			if r.may&sennit.Grant != 0 {
+				needs = append(needs, []*entry{r.rule.in})
 			}
 		})
+	}
+	// A cut of a log is understood only if each of its commits descends from the
+	// one before.
+	var mine *entry
+	a.commits.each(func(e *entry) {
+		if e.author == who && (mine == nil || mine.n < e.n) {
+			mine = e
+		}
+	})
+	if mine != nil {
+		needs = slices.Insert(needs, 0, []*entry{mine})
 	}
 	cited, _ := a.choose(needs, wire.MaxAuth)
 	for _, t := range a.tips {
@@ -54,16 +66,21 @@ func (a *Authority) Relies(who sennit.Principal, changes []sennit.Change) ([]sen
 			need = sennit.Remove
 		}
 		var by []*entry
-		if !st.owner {
-			me := st.me()
-			a.each(st, func(r *rule, may sennit.Rights) {
-				if may&need != 0 && r.covers(me, string(c.Path)) {
-					by = append(by, r.in)
-				}
-			})
+		me, owner := st.me(), false
+		a.each(st, func(r reach) {
+			switch {
+			case r.may&need == 0 || !r.covers(me, string(c.Path)) || a.ends.gone(&r, who, c.Path),
+				c.Kind == sennit.KindDel && c.Deep && a.ends.beneath(&r, who, c.Path):
+			case r.rule == nil:
+				owner = true
+			default:
+				by = append(by, r.rule.in)
+			}
+		})
+		if !owner {
 			needs = append(needs, by)
 		}
-		if c.Kind == 0 || c.Kind.Authority() || c.Path.Reserved() || !st.owner && len(by) == 0 {
+		if c.Kind == 0 || c.Kind.Authority() || c.Path.Reserved() || !owner && len(by) == 0 {
 			return nil, sennit.Errorf(sennit.Denied, "no rule lets %v change %q", who.Space, c.Path)
 		}
 	}

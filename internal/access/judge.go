@@ -15,17 +15,17 @@ type Verdict uint8
 const (
 	Valid Verdict = iota + 1 // it counts
 	Void                     // it doesn't; new evidence may change that
-	Held                     // an authority commit that it names isn't here, so nobody can say
+	Held                     // an authority commit that it names isn't here, or a link to a cut, so nobody can say
 )
 
 // Claim is a data op that asks to count. Log, Seq and Commit say where it
-// stands among its author's, as in [Commit]; Deep changes nothing as long as
-// every rule covers whole subtrees.
+// stands among its author's, as in [Commit].
 type Claim struct {
 	Author sennit.Principal // as its log says; the signature was checked
 	Log    sennit.Hash
 	Seq    uint64
 	Commit sennit.Hash
+	Link   func(wire.Cut) Link // whether it is in the past of a later commit of its log; nil: unknown. Asked only where a revocation matters
 	Auth   []sennit.Hash // the authority commits that its commit names, 1 to wire.MaxDataAuth
 	Kind   sennit.Kind
 	Path   sennit.Path
@@ -42,7 +42,7 @@ type Court struct {
 	n      int // of auth; 0: nothing was judged yet
 
 	fixed Verdict // on everything, if not 0
-	owner bool
+	owner bool    // whom no revocation bears on
 	me    string
 	reach []reach
 }
@@ -57,8 +57,8 @@ func (a *Authority) Judge(c Claim) Verdict {
 }
 
 // Judge judges a claim. The verdict depends on the claim, on the ancestry of
-// what it names, and on the key events of principals, and on nothing else: a
-// commit that is added later changes it only where it was Held for want of it.
+// what it names, on revocations and what is known of links to their cuts, and on
+// the key events of principals, and on nothing else.
 func (t *Court) Judge(c Claim) Verdict {
 	if len(c.Auth) != t.n || c.Author != t.author || !slices.Equal(c.Auth, t.auth[:t.n]) || t.n == 0 {
 		if len(c.Auth) == 0 || len(c.Auth) > wire.MaxDataAuth {
@@ -79,12 +79,39 @@ func (t *Court) Judge(c Claim) Verdict {
 		// A rule covers whole subtrees: who may delete here may delete beneath.
 		need = sennit.Remove
 	}
+	verdict := Void
 	for i := range t.reach {
 		if r := &t.reach[i]; r.may&need != 0 && r.covers(t.me, string(c.Path)) {
-			return Valid
+			switch r.left(&c) {
+			case Linked:
+				return Valid
+			case Unknown:
+				verdict = Held
+			}
 		}
 	}
-	return Void
+	return verdict
+}
+
+// left says whether revocations leave a claim what it uses of the reach.
+func (r *reach) left(c *Claim) Link {
+	left := Linked
+	if len(r.ends) == 0 {
+		return left
+	}
+	u := use{c.Log, c.Seq, c.Commit, c.Link}
+	for _, e := range r.ends {
+		if !c.Path.Under(e.Prefix) && !(c.Kind == sennit.KindDel && c.Deep && e.Prefix.Under(c.Path)) {
+			continue
+		}
+		switch e.takes(&u) {
+		case Apart:
+			return Apart
+		case Unknown:
+			left = Unknown
+		}
+	}
+	return left
 }
 
 // turn prepares for claims of one author who names one auth.
@@ -101,7 +128,7 @@ func (t *Court) turn(author sennit.Principal, auth []sennit.Hash) {
 		named[i] = e
 	}
 	st := t.a.standing(author, false)
-	if t.owner = st.owner; t.owner {
+	if t.owner = st.owner && t.a.ends == nil; t.owner {
 		return
 	}
 	if author.Device.IsZero() {
@@ -109,16 +136,19 @@ func (t *Court) turn(author sennit.Principal, auth []sennit.Hash) {
 		return
 	}
 	t.me = st.me()
-	t.a.each(st, func(r *rule, may sennit.Rights) {
-		if may &= sennit.Write | sennit.Remove; may == 0 {
+	saw := func(e *entry) bool {
+		return slices.ContainsFunc(named[:t.n], func(n *entry) bool { return n.sees(e.n) })
+	}
+	t.a.each(st, func(r reach) {
+		if r.may &= sennit.Write | sennit.Remove; r.may == 0 || r.rule != nil && !saw(r.rule.in) {
 			return
 		}
-		for _, e := range named[:t.n] {
-			if e.sees(r.in.n) {
-				t.reach = append(t.reach, reach{r.scope, may})
-				return
-			}
-		}
+		t.a.ends.on(&r, author, func(v *revocation) bool {
+			r.ends = append(r.ends, end{v, saw(v.in)})
+			return true
+		})
+		t.reach = append(t.reach, r)
+		t.owner = t.owner || r.rule == nil && len(r.ends) == 0
 	})
 	if len(t.reach) == 0 {
 		t.fixed = Void
@@ -135,26 +165,34 @@ func (a *Authority) May(who sennit.Principal, rights sennit.Rights, p sennit.Pat
 		return false
 	}
 	st := a.standing(who, false)
-	if st.owner {
+	if st.owner && a.ends == nil {
 		return true
 	}
 	me, sealed := st.me(), a.sealed(p)
-	a.each(st, func(r *rule, may sennit.Rights) {
-		if rights&may != 0 && r.lasts(now) && len(r.grant.Prefix) >= sealed && r.covers(me, string(p)) {
-			rights &^= may
+	a.each(st, func(r reach) {
+		if rights&r.may != 0 && r.lasts(now, sealed) && r.covers(me, string(p)) && !a.ends.gone(&r, who, p) {
+			rights &^= r.may
 		}
 	})
 	return rights == 0
 }
 
-// lasts reports whether the rule has not run out.
-func (r *rule) lasts(now uint64) bool { return r.grant.Until == 0 || now < r.grant.Until }
+// lasts reports whether the rule has not run out and is not given at a prefix
+// shorter than what is sealed.
+func (r *reach) lasts(now uint64, sealed int) bool {
+	return r.rule == nil || (r.rule.grant.Until == 0 || now < r.rule.grant.Until) && len(r.rule.grant.Prefix) >= sealed
+}
+
+// sealing reports whether the seal of a rule counts.
+func (a *Authority) sealing(r *rule) bool {
+	return slices.ContainsFunc(a.gives(r), func(l level) bool { return l.may&sealing != 0 && !a.ends.lifted(r, l.stratum) })
+}
 
 // sealed is the length of the longest sealed prefix of p. Rules given at
 // shorter ones don't count at p.
 func (a *Authority) sealed(p sennit.Path) (length int) {
 	for _, r := range a.seals {
-		if a.gives(r)&sealing != 0 && p.Under(r.grant.Prefix) {
+		if p.Under(r.grant.Prefix) && a.sealing(r) {
 			length = max(length, len(r.grant.Prefix))
 		}
 	}
@@ -177,15 +215,15 @@ const (
 // certain.
 func (a *Authority) Sight(who sennit.Principal, p sennit.Path, now uint64) Sight {
 	st := a.standing(who, false)
-	if st.owner {
+	if st.owner && a.ends == nil {
 		return All
 	}
 	sight := None
 	me, sealed, holes := st.me(), a.sealed(p), a.holes(p)
-	a.each(st, func(r *rule, may sennit.Rights) {
+	a.each(st, func(r reach) {
 		switch {
-		case may&sennit.Read == 0 || !r.lasts(now) || len(r.grant.Prefix) < sealed:
-		case r.covers(me, string(p)) && !holes:
+		case r.may&sennit.Read == 0 || !r.lasts(now, sealed) || a.ends.gone(&r, who, p):
+		case r.covers(me, string(p)) && (r.rule == nil || !holes) && !a.ends.beneath(&r, who, p):
 			sight = All
 		case meet(r.pattern, me, string(p)):
 			sight = max(sight, Some)
@@ -197,7 +235,7 @@ func (a *Authority) Sight(who sennit.Principal, p sennit.Path, now uint64) Sight
 // holes reports whether something under p is sealed.
 func (a *Authority) holes(p sennit.Path) bool {
 	return slices.ContainsFunc(a.seals, func(r *rule) bool {
-		return a.gives(r)&sealing != 0 && r.grant.Prefix != p && r.grant.Prefix.Under(p)
+		return r.grant.Prefix != p && r.grant.Prefix.Under(p) && a.sealing(r)
 	})
 }
 
@@ -208,14 +246,15 @@ func (a *Authority) holes(p sennit.Path) bool {
 // them.
 func (a *Authority) Readable(who sennit.Principal, now uint64) []sennit.Path {
 	st := a.standing(who, false)
-	if st.owner {
+	if st.owner && a.ends == nil {
 		return []sennit.Path{""}
 	}
 	found := make(map[sennit.Path]bool)
 	me := st.me()
-	a.each(st, func(r *rule, may sennit.Rights) {
+	a.each(st, func(r reach) {
 		p, ok := r.whole(me)
-		if ok && may&sennit.Read != 0 && r.lasts(now) && !a.holes(p) && len(r.grant.Prefix) >= a.sealed(p) {
+		if ok && r.may&sennit.Read != 0 && r.lasts(now, a.sealed(p)) && (r.rule == nil || !a.holes(p)) &&
+			!a.ends.gone(&r, who, p) && !a.ends.beneath(&r, who, p) {
 			found[p] = true
 		}
 	})
@@ -233,11 +272,11 @@ func (a *Authority) Readable(who sennit.Principal, now uint64) []sennit.Path {
 	return ps
 }
 
-// whole is the path that the rule is about, unless it is about several.
-func (r *rule) whole(me string) (sennit.Path, bool) {
-	if slices.Contains(strings.Split(r.pattern, "/"), "*") {
+// whole is the path that a scope is about, unless it is about several.
+func (s scope) whole(me string) (sennit.Path, bool) {
+	if slices.Contains(strings.Split(s.pattern, "/"), "*") {
 		return "", false
 	}
-	p, err := sennit.ParsePath(strings.ReplaceAll(r.pattern, self, me))
+	p, err := sennit.ParsePath(strings.ReplaceAll(s.pattern, self, me))
 	return p, err == nil // a pattern can be longer than any path
 }

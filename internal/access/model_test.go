@@ -19,16 +19,23 @@ type model struct {
 	space   sennit.Space
 	commits map[sennit.Hash]access.Commit // members only
 	grants  map[sennit.Hash]map[int]wire.Grant
-	given   map[wire.OpRef][2]*sennit.Rights // memory of gives: now, ever
+	revokes map[wire.OpRef]wire.Revoke
 	ever    map[sennit.Principal]bool
 	now     map[sennit.Principal]bool
+
+	// By stratum from which a right was given: what rules give as long as nothing
+	// ends, and now.
+	always, present map[wire.OpRef]map[int]sennit.Rights
+	force           map[wire.OpRef]int // the revocations that count, and their strata
 }
 
 func newModel(space sennit.Space, commits []access.Commit, evidence []access.Evidence) *model {
 	m := &model{
 		space: space, commits: map[sennit.Hash]access.Commit{},
-		grants: map[sennit.Hash]map[int]wire.Grant{}, given: map[wire.OpRef][2]*sennit.Rights{},
+		grants: map[sennit.Hash]map[int]wire.Grant{}, revokes: map[wire.OpRef]wire.Revoke{},
 		ever: map[sennit.Principal]bool{}, now: map[sennit.Principal]bool{},
+		always: map[wire.OpRef]map[int]sennit.Rights{}, present: map[wire.OpRef]map[int]sennit.Rights{},
+		force: map[wire.OpRef]int{},
 	}
 	seen := map[sennit.Hash]bool{}
 	learn := func(e *wire.KeyEvent) {
@@ -47,6 +54,9 @@ func newModel(space sennit.Space, commits []access.Commit, evidence []access.Evi
 		for i, op := range c.Ops {
 			if op.Kind == sennit.KindGrant {
 				m.grants[c.ID][i], _ = wire.DecodeGrant(op.Body)
+			}
+			if op.Kind == sennit.KindRevoke {
+				m.revokes[wire.OpRef{Commit: c.ID, Index: uint32(i)}], _ = wire.DecodeRevoke(op.Body)
 			}
 			if k, err := wire.DecodeKey(op.Body); op.Kind == sennit.KindKey && err == nil && k.Event != nil && k.Event.Space == space {
 				all = append(all, k.Event)
@@ -81,12 +91,171 @@ func newModel(space sennit.Space, commits []access.Commit, evidence []access.Evi
 	}
 	for range commits {
 		for _, c := range commits {
-			if m.mayJoin(c) {
+			if _, in := m.commits[c.ID]; !in && m.mayJoin(c) {
 				m.commits[c.ID] = c
+				for stratum := range 8 {
+					m.give(c, stratum, true)
+				}
 			}
 		}
 	}
+	for stratum := range 8 { // more than the longest chain of rules in these worlds
+		for ref, v := range m.revokes {
+			if _, counts := m.force[ref]; !counts && m.founded(ref, v, stratum) {
+				m.force[ref] = stratum
+			}
+		}
+		var replaced []wire.OpRef
+		for ref, v := range m.revokes {
+			for later, w := range m.revokes {
+				at, counts := m.force[ref]
+				if next, too := m.force[later]; counts && too && at == stratum && next <= at && later.Commit != ref.Commit &&
+					m.ancestry([]sennit.Hash{later.Commit})[ref.Commit] && v.Who == w.Who && v.Prefix.Under(w.Prefix) {
+					replaced = append(replaced, ref)
+				}
+			}
+		}
+		for _, ref := range replaced {
+			m.force[ref] = replacedBy
+		}
+		for _, c := range m.commits {
+			m.give(c, stratum, false)
+		}
+	}
 	return m
+}
+
+// give notes what the rules of a commit give from a stratum on.
+func (m *model) give(c access.Commit, stratum int, ever bool) {
+	levels := m.present
+	if ever {
+		levels = m.always
+	}
+	for i, g := range m.grants[c.ID] {
+		ref := wire.OpRef{Commit: c.ID, Index: uint32(i)}
+		if levels[ref] == nil {
+			levels[ref] = map[int]sennit.Rights{}
+		}
+		may, over := sennit.Rights(0), sennit.Rights(0)
+		m.rulesFor(c.Author, m.ancestry(c.Heads), ever, func(by *wire.OpRef, r wire.Grant, at int, gives sennit.Rights) {
+			if at >= stratum {
+				return
+			}
+			spared := func(who wire.Who, prefix sennit.Path, where string) bool {
+				return ever || m.spared(c, by, r, at, true, func(v sennit.Path) bool {
+					return touches(wire.Grant{Prefix: prefix, Where: where, Who: who}, v)
+				})
+			}
+			if selects(r, c.Author.Space, example(g)) && spared(g.Who, g.Prefix, g.Where) {
+				may |= gives
+			}
+			if selects(r, c.Author.Space, components(string(g.Prefix))) && spared(g.Who, g.Prefix, "") {
+				over |= gives
+			}
+		})
+		if may&sennit.Grant == 0 {
+			continue
+		}
+		may &= g.May
+		if g.Who.Subject == wire.SubjectAny {
+			may &^= sennit.Grant
+		}
+		if g.Seal && over&sennit.Grant != 0 {
+			may |= seals
+		}
+		for at, known := range levels[ref] {
+			if at < stratum {
+				may &^= known
+			}
+		}
+		if may != 0 {
+			levels[ref][stratum] = may
+		}
+	}
+}
+
+// touches reports whether a grant covers something at, above or under a path.
+func touches(g wire.Grant, p sennit.Path) bool {
+	have, want := example(g), components(string(p))
+	where := components(g.Where)
+	for i := range min(len(have), len(want)) {
+		k := i - g.Prefix.Depth()
+		wild := k >= 0 && (where[k] == "*" || where[k] == "{self}" && g.Who.Subject != wire.SubjectSpace)
+		if have[i] != want[i] && !wild {
+			return false
+		}
+	}
+	return true
+}
+
+// founded reports whether the author of a revocation had the right to it from
+// rights below a stratum.
+func (m *model) founded(ref wire.OpRef, v wire.Revoke, stratum int) (founded bool) {
+	c, ok := m.commits[ref.Commit]
+	if !ok {
+		return false
+	}
+	m.rulesFor(c.Author, m.ancestry(c.Heads), false, func(by *wire.OpRef, r wire.Grant, at int, gives sennit.Rights) {
+		founded = founded || gives&sennit.Grant != 0 && at < stratum && selects(r, c.Author.Space, components(string(v.Prefix))) &&
+			m.spared(c, by, r, at, false, func(p sennit.Path) bool { return touches(wire.Grant{Prefix: v.Prefix}, p) })
+	})
+	return founded
+}
+
+// spared reports whether no revocation takes from an authority commit what it
+// uses of a rule of a stratum. own says that those of its author count as well.
+func (m *model) spared(c access.Commit, by *wire.OpRef, r wire.Grant, at int, own bool, touches func(sennit.Path) bool) bool {
+	past := m.ancestry(c.Heads)
+	for ref, v := range m.bearing(c.Author, by, r, at, own) {
+		if ref.Commit == c.ID || !touches(v.Prefix) {
+			continue
+		}
+		below := false
+		for _, cut := range v.Cuts {
+			if last, ok := m.commits[cut.Last]; cut.Log == c.Log && c.Seq <= cut.Seq {
+				below = c.ID == cut.Last && c.Seq == cut.Seq || c.Seq < cut.Seq && ok && m.ancestry([]sennit.Hash{last.ID})[c.ID]
+			}
+		}
+		if past[ref.Commit] || !below {
+			return false
+		}
+	}
+	return true
+}
+
+// bearing is the revocations in force that bear on somebody's use of a rule.
+func (m *model) bearing(who sennit.Principal, by *wire.OpRef, r wire.Grant, at int, own bool) map[wire.OpRef]wire.Revoke {
+	all := map[wire.OpRef]wire.Revoke{}
+	for ref, stratum := range m.force {
+		v, author := m.revokes[ref], m.commits[ref.Commit].Author
+		of := author.Space == who.Space && (!who.Space.IsZero() || author.Device == who.Device)
+		if of && !own || stratum > at && !(of && stratum == at+1) {
+			continue
+		}
+		if by != nil && m.ancestry([]sennit.Hash{by.Commit})[ref.Commit] {
+			continue
+		}
+		switch v.Who.Subject {
+		case wire.SubjectSpace:
+			if who.Space != sennit.Space(v.Who.Key) {
+				continue
+			}
+		case wire.SubjectDevice:
+			if who.Device != v.Who.Key {
+				continue
+			}
+		case wire.SubjectAny:
+			if by == nil || r.Who.Subject != wire.SubjectAny {
+				continue
+			}
+		case wire.SubjectOp:
+			if by == nil || *by != v.Who.Op {
+				continue
+			}
+		}
+		all[ref] = v
+	}
+	return all
 }
 
 func (m *model) mayJoin(c access.Commit) bool {
@@ -102,7 +271,7 @@ func (m *model) mayJoin(c access.Commit) bool {
 		return false
 	}
 	found := false
-	m.rulesFor(c.Author, m.ancestry(c.Heads), true, func(_ wire.Grant, may sennit.Rights) {
+	m.rulesFor(c.Author, m.ancestry(c.Heads), true, func(_ *wire.OpRef, _ wire.Grant, _ int, may sennit.Rights) {
 		found = found || may&sennit.Grant != 0
 	})
 	return found
@@ -121,31 +290,38 @@ func (m *model) ancestry(ids []sennit.Hash) map[sennit.Hash]bool {
 	return past
 }
 
-// rulesFor calls f for every grant in past that names who.
-func (m *model) rulesFor(who sennit.Principal, past map[sennit.Hash]bool, ever bool, f func(g wire.Grant, may sennit.Rights)) {
-	proven := m.now[who]
+// rulesFor calls f for every grant in past that names who, with each stratum at
+// which it gives something, and for being the owner.
+func (m *model) rulesFor(who sennit.Principal, past map[sennit.Hash]bool, ever bool, f func(by *wire.OpRef, g wire.Grant, at int, may sennit.Rights)) {
+	levels, known := m.present, m.now
 	if ever {
-		proven = m.ever[who]
+		levels, known = m.always, m.ever
 	}
+	proven := known[who]
 	if who.Space == m.space {
-		return // the owner needs no rules, and nobody else may use that name
+		if !proven {
+			return // nobody else may use that name
+		}
+		f(nil, wire.Grant{}, -1, sennit.AllRights)
 	}
 	for h := range past {
 		for i, g := range m.grants[h] {
-			may := m.gives(h, i, ever)
-			if strings.Contains("/"+g.Where+"/", "/{self}/") && !proven {
+			ref := wire.OpRef{Commit: h, Index: uint32(i)}
+			if strings.Contains("/"+g.Where+"/", "/{self}/") && (!proven || who.Space == m.space) {
 				continue
 			}
-			switch {
-			case g.Who.Subject == wire.SubjectAny:
-				if !proven && !who.Space.IsZero() {
-					may &= sennit.Read | sennit.Mirror
+			for at, may := range levels[ref] {
+				switch {
+				case g.Who.Subject == wire.SubjectAny:
+					if !proven && !who.Space.IsZero() {
+						may &= sennit.Read | sennit.Mirror
+					}
+					f(&ref, g, at, may)
+				case g.Who.Subject == wire.SubjectSpace && proven && who.Space == g.Who.Key && who.Space != m.space:
+					f(&ref, g, at, may)
+				case g.Who.Subject == wire.SubjectDevice && who.Device == g.Who.Key:
+					f(&ref, g, at, may)
 				}
-				f(g, may)
-			case g.Who.Subject == wire.SubjectSpace && proven && who.Space == g.Who.Key:
-				f(g, may)
-			case g.Who.Subject == wire.SubjectDevice && who.Device == g.Who.Key:
-				f(g, may)
 			}
 		}
 	}
@@ -153,45 +329,14 @@ func (m *model) rulesFor(who sennit.Principal, past map[sennit.Hash]bool, ever b
 
 const seals = sennit.Rights(1 << 6)
 
+// replacedBy is the stratum of revocations whose place another one takes: it
+// never bears on anything.
+const replacedBy = 1 << 20
+
 // gives is what counts of a grant.
-func (m *model) gives(commit sennit.Hash, index int, ever bool) (may sennit.Rights) {
-	key, level := wire.OpRef{Commit: commit, Index: uint32(index)}, 0
-	if ever {
-		level = 1
-	}
-	known := m.given[key]
-	if known[level] != nil {
-		return *known[level]
-	}
-	defer func() {
-		known[level] = &may
-		m.given[key] = known
-	}()
-	c, g := m.commits[commit], m.grants[commit][index]
-	have, over := sennit.Rights(0), sennit.Rights(0)
-	if c.Author.Space == m.space {
-		if ever && m.ever[c.Author] || m.now[c.Author] {
-			have, over = sennit.AllRights, sennit.AllRights
-		}
-	} else {
-		m.rulesFor(c.Author, m.ancestry(c.Heads), ever, func(r wire.Grant, may sennit.Rights) {
-			if selects(r, c.Author.Space, example(g)) {
-				have |= may
-			}
-			if selects(r, c.Author.Space, components(string(g.Prefix))) {
-				over |= may
-			}
-		})
-	}
-	if have&sennit.Grant == 0 {
-		return 0
-	}
-	may = have & g.May
-	if g.Who.Subject == wire.SubjectAny {
-		may &^= sennit.Grant
-	}
-	if g.Seal && over&sennit.Grant != 0 {
-		may |= seals
+func (m *model) gives(ref wire.OpRef) (may sennit.Rights) {
+	for _, rights := range m.present[ref] {
+		may |= rights
 	}
 	return may
 }
@@ -248,36 +393,73 @@ func (m *model) judge(c access.Claim) access.Verdict {
 	if c.Kind == sennit.KindDel {
 		need = sennit.Remove
 	}
-	ok := c.Author.Space == m.space && m.now[c.Author]
-	m.rulesFor(c.Author, m.ancestry(c.Auth), false, func(g wire.Grant, may sennit.Rights) {
-		ok = ok || may&need != 0 && selects(g, c.Author.Space, components(string(c.Path)))
+	verdict, past := access.Void, m.ancestry(c.Auth)
+	m.rulesFor(c.Author, past, false, func(by *wire.OpRef, g wire.Grant, at int, may sennit.Rights) {
+		if may&need == 0 || !selects(g, c.Author.Space, components(string(c.Path))) {
+			return
+		}
+		left := access.Valid
+		for ref, v := range m.bearing(c.Author, by, g, at, true) {
+			if !c.Path.Under(v.Prefix) && !(c.Deep && c.Kind == sennit.KindDel && v.Prefix.Under(c.Path)) {
+				continue
+			}
+			link := access.Apart
+			for _, cut := range v.Cuts {
+				if cut.Log == c.Log && c.Seq < cut.Seq {
+					link = c.Link(cut)
+				} else if cut.Log == c.Log && c.Seq == cut.Seq && c.Commit == cut.Last {
+					link = access.Linked
+				}
+			}
+			switch {
+			case past[ref.Commit] || link == access.Apart:
+				left = access.Void
+			case link == access.Unknown && left == access.Valid:
+				left = access.Held
+			}
+		}
+		if verdict == access.Void || left == access.Valid {
+			verdict = left
+		}
 	})
-	if ok {
-		return access.Valid
-	}
-	return access.Void
+	return verdict
 }
 
 func (m *model) may(who sennit.Principal, right sennit.Rights, p sennit.Path, now uint64) bool {
-	if who.Space == m.space {
-		return m.now[who]
-	}
-	all := map[sennit.Hash]bool{}
+	every := map[sennit.Hash]bool{}
 	sealed := -1
 	for h := range m.commits {
-		all[h] = true
+		every[h] = true
 		for i, g := range m.grants[h] {
-			if m.gives(h, i, false)&seals != 0 && p.Under(g.Prefix) {
-				sealed = max(sealed, g.Prefix.Depth())
+			ref := wire.OpRef{Commit: h, Index: uint32(i)}
+			for at, may := range m.present[ref] {
+				if may&seals != 0 && p.Under(g.Prefix) && !m.lifted(ref, g, at) {
+					sealed = max(sealed, g.Prefix.Depth())
+				}
 			}
 		}
 	}
 	ok := false
-	m.rulesFor(who, all, false, func(g wire.Grant, may sennit.Rights) {
-		ok = ok || may&right != 0 && (g.Until == 0 || now < g.Until) && g.Prefix.Depth() >= sealed &&
+	m.rulesFor(who, every, false, func(by *wire.OpRef, g wire.Grant, at int, may sennit.Rights) {
+		for _, v := range m.bearing(who, by, g, at, true) {
+			if p.Under(v.Prefix) {
+				return
+			}
+		}
+		ok = ok || may&right != 0 && (g.Until == 0 || now < g.Until) && (by == nil || g.Prefix.Depth() >= sealed) &&
 			selects(g, who.Space, components(string(p)))
 	})
 	return ok
+}
+
+// lifted reports whether a grant itself was revoked, wherever it holds.
+func (m *model) lifted(by wire.OpRef, g wire.Grant, at int) bool {
+	for ref, stratum := range m.force {
+		if v := m.revokes[ref]; v.Who.Subject == wire.SubjectOp && v.Who.Op == by && stratum <= at && g.Prefix.Under(v.Prefix) {
+			return true
+		}
+	}
+	return false
 }
 
 // world is a random history.
@@ -362,8 +544,12 @@ func (h *history) draw(t *rapid.T) world {
 			}
 		}
 		for range rapid.SampledFrom([]int{3, 1, 2}).Draw(t, "ops") {
-			if rapid.IntRange(0, 5).Draw(t, "kind") == 5 {
+			switch kind := rapid.IntRange(0, 8).Draw(t, "kind"); {
+			case kind == 5:
 				c.Ops = append(c.Ops, keyOp(wire.Key{Event: rapid.SampledFrom(events).Draw(t, "event")}))
+				continue
+			case kind > 5 && i > 1:
+				c.Ops = append(c.Ops, revokeOp(drawRevoke(t, w.commits)))
 				continue
 			}
 			g := wire.Grant{
@@ -379,6 +565,13 @@ func (h *history) draw(t *rapid.T) world {
 			}
 			c.Ops = append(c.Ops, grantOp(g))
 		}
+		for _, d := range w.commits {
+			if d.Author == c.Author {
+				c.Seq = max(c.Seq, d.Seq)
+			}
+		}
+		c.Seq++
+		c.Log = rulesLog(c.Author)
 		w.commits = append(w.commits, c)
 		if _, ok := newModel(w.space, w.commits, w.evidence).commits[c.ID]; ok {
 			members = append(members, c.ID)
@@ -394,12 +587,63 @@ func (h *history) draw(t *rapid.T) world {
 		for _, auth := range auths {
 			for _, p := range paths {
 				for _, kind := range []sennit.Kind{sennit.KindPut, sennit.KindDel} {
-					w.claims = append(w.claims, access.Claim{Author: principal(author), Auth: auth, Kind: kind, Path: path(p), Deep: true})
+					seq := uint64(len(w.claims)%4 + 1)
+					history := histories[len(w.claims)/4%len(histories)]
+					w.claims = append(w.claims, access.Claim{
+						Author: principal(author), Auth: auth, Kind: kind, Path: path(p), Deep: true,
+						Log: dataOf(author), Seq: seq, Commit: id(fmt.Sprint(author, history, seq)), Link: link(author, history, seq),
+					})
 				}
 			}
 		}
 	}
 	return w
+}
+
+// histories is what is true of each author's data log: it forked, and of some of
+// its commits nothing is known.
+var histories = []string{"h", "h", "h", "k", "?"}
+
+// link says what is known of a commit's place before those that cuts name.
+func link(author, history string, seq uint64) func(wire.Cut) access.Link {
+	return func(cut wire.Cut) access.Link {
+		switch {
+		case history == "?":
+			return access.Unknown
+		case cut.Last == id(fmt.Sprint(author, history, cut.Seq)) && seq < cut.Seq:
+			return access.Linked
+		}
+		return access.Apart
+	}
+}
+
+// rulesLog is the log of a principal's authority commits.
+func rulesLog(who sennit.Principal) sennit.Hash { return id(fmt.Sprintf("log of %x", who.Device)) }
+
+func drawRevoke(t *rapid.T, commits []access.Commit) wire.Revoke {
+	v := wire.Revoke{
+		Prefix: path(rapid.SampledFrom([]string{".", ".", "a", "a/b", "a/x", "c"}).Draw(t, "revoked prefix")),
+		Who:    who(rapid.SampledFrom(append([]string{"me/1", "me/2", "cat/1"}, whos...)).Draw(t, "revoked")),
+	}
+	if rapid.IntRange(0, 4).Draw(t, "revokes an op") == 4 {
+		c := rapid.SampledFrom(commits).Draw(t, "revoked in")
+		v.Who = wire.Who{Subject: wire.SubjectOp, Op: wire.OpRef{Commit: c.ID, Index: rapid.Uint32Range(0, 2).Draw(t, "revoked op")}}
+	}
+	listed := map[sennit.Hash]bool{}
+	for range rapid.SampledFrom([]int{4, 3, 2, 0}).Draw(t, "cuts") {
+		author := rapid.SampledFrom([]string{"bob/1", "cat/1", "me/1", "bob/2", "me/2", "dan/1", "-/1", "eve/1"}).Draw(t, "cut")
+		seq := rapid.Uint64Range(1, 4).Draw(t, "cut at")
+		cut := wire.Cut{Log: dataOf(author), Seq: seq, Last: id(fmt.Sprint(author, rapid.SampledFrom(histories).Draw(t, "cut in"), seq))}
+		if rapid.Bool().Draw(t, "of rules") {
+			last := rapid.SampledFrom(commits).Draw(t, "last")
+			cut = wire.Cut{Log: last.Log, Seq: last.Seq, Last: last.ID}
+		}
+		if !listed[cut.Log] {
+			listed[cut.Log] = true
+			v.Cuts = append(v.Cuts, cut)
+		}
+	}
+	return v
 }
 
 // judge is the verdict on every claim, by a court and one by one.
@@ -452,7 +696,7 @@ func TestEveryOrderEndsInTheModelsVerdicts(t *testing.T) {
 				}
 			}
 			for _, r := range a.Rules("") {
-				want := m.gives(r.ID.Commit, int(r.ID.Index), false)
+				want := m.gives(r.ID)
 				if r.Gives != want&^seals || r.Seals != (want&seals != 0) {
 					t.Fatalf("rule %s#%d gives %v %v, want %v", w.name(r.ID.Commit), r.ID.Index, r.Gives, r.Seals, want)
 				}
@@ -523,8 +767,9 @@ func TestVerdictsStandUnlessTheOutcomeSaysOtherwise(t *testing.T) {
 				}
 				after := w.judge(t, next)
 				for i, c := range w.claims {
-					said := vs[i] == access.Held || slices.Contains(out.Spaces, c.Author.Space) || out.Rules && c.Author.Space != w.space
-					if after[i] != vs[i] && !said || after[i] == access.Held && vs[i] != access.Held {
+					cut := out.Cuts && (a.Revoked(c.Author) || next.Revoked(c.Author))
+					said := vs[i] == access.Held || slices.Contains(out.Spaces, c.Author.Space) || out.Rules && c.Author.Space != w.space || cut
+					if after[i] != vs[i] && !said {
 						t.Fatalf("%+v was %d and is %d; the outcome says %+v", c, vs[i], after[i], out)
 					}
 				}

@@ -10,7 +10,8 @@ import "github.com/sennit/sennit"
 const (
 	MaxSize    = 128 << 10 // bytes of one authority commit's op bodies: a revocation with all its cuts fits
 	MaxCommits = 1 << 16   // authority commits
-	MaxRules   = 1 << 14   // grants
+	MaxRules   = 1 << 14   // grants and revocations
+	MaxStrata  = 64        // how often a right can be handed on; part of validity
 	MaxBytes   = 64 << 20  // bytes of all op bodies
 	MaxWeight  = 64 << 20  // bytes of memory for ancestries; a plain history of MaxCommits takes a quarter
 )

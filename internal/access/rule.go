@@ -10,13 +10,27 @@ import (
 
 // rule is a grant and what counts of it.
 type rule struct {
-	id     wire.OpRef
-	n      int // its place among the rules
-	in     *entry
-	author sennit.Principal
-	grant  wire.Grant
-	may    sennit.Rights
+	id    wire.OpRef
+	n     int // its place among the rules
+	in    *entry
+	grant wire.Grant
+	ever  []level // what it gives as long as nothing ends
 	scope
+}
+
+// level is what a grant gives from a stratum on: what somebody gives whose own
+// right to it is of the stratum before. The owner's grants are of stratum 0.
+type level struct {
+	stratum int
+	may     sennit.Rights // that no lower stratum gives
+}
+
+// all is what the levels give together.
+func all(levels []level) (may sennit.Rights) {
+	for _, l := range levels {
+		may |= l.may
+	}
+	return may
 }
 
 // scope is what a rule covers: a path or a pattern.
@@ -26,11 +40,17 @@ type scope struct {
 	self    bool   // self occurs in it
 }
 
-// reach is what a rule lets somebody do, and where.
+// reach is what one level of a rule lets somebody do, and where. The owner's is
+// everything everywhere, of no rule.
 type reach struct {
 	scope
-	may sennit.Rights
+	level
+	rule *rule
+	ends []end // the revocations that bear on it
 }
+
+// root is the stratum of what the owner has.
+const root = -1
 
 // sealing is a bit beside the rights in what a rule gives: its seal counts.
 const sealing = sennit.Rights(1 << 7)
@@ -154,49 +174,59 @@ func (st standing) me() string {
 }
 
 // gives is what a rule gives now.
-func (a *Authority) gives(r *rule) sennit.Rights {
+func (a *Authority) gives(r *rule) []level {
 	if a.live == nil {
-		return r.may
+		return r.ever
 	}
 	return a.live[r.n]
 }
 
-// each calls f with every rule that names somebody, and what it gives them.
-func (a *Authority) each(st standing, f func(r *rule, may sennit.Rights)) {
+// each calls f with what everything gives somebody: being the owner, and every
+// level of every rule that names them. What revocations take of it f must ask.
+func (a *Authority) each(st standing, f func(r reach)) {
 	if st.liar {
 		return
 	}
-	all := func(list []*rule, mask sennit.Rights) {
+	if st.owner {
+		f(reach{level: level{root, sennit.AllRights}})
+	}
+	every := func(list []*rule, mask sennit.Rights) {
 		for _, r := range list {
-			may := r.may
-			if !st.ever {
-				may = a.gives(r)
+			if !st.proven && r.self {
+				continue
 			}
-			if may &= mask; may != 0 && (st.proven || !r.self) {
-				f(r, may)
+			levels := r.ever
+			if !st.ever {
+				levels = a.gives(r)
+			}
+			for _, l := range levels {
+				if l.may &= mask; l.may != 0 {
+					f(reach{scope: r.scope, level: l, rule: r})
+				}
 			}
 		}
 	}
 	// What is written under a name that isn't proved must not count, but
 	// anybody who wants to read could as well have given no name.
 	mask := sennit.AllRights
-	if !st.proven && !st.who.Space.IsZero() {
+	if !st.proven && !st.owner && !st.who.Space.IsZero() {
 		mask = sennit.Read | sennit.Mirror
 	}
-	all(a.by[subject{kind: wire.SubjectAny}], mask)
+	every(a.by[subject{kind: wire.SubjectAny}], mask)
 	if st.proven {
-		all(a.by[subject{wire.SubjectSpace, st.who.Space}], sennit.AllRights)
+		every(a.by[subject{wire.SubjectSpace, st.who.Space}], sennit.AllRights)
 	}
 	if !st.who.Device.IsZero() {
-		all(a.by[subject{wire.SubjectDevice, st.who.Device}], sennit.AllRights)
+		every(a.by[subject{wire.SubjectDevice, st.who.Device}], sennit.AllRights)
 	}
 }
 
-// had is what somebody who isn't the owner could do when they knew what is in past.
+// had is what somebody had when they wrote an authority commit that descends
+// from what is in past.
 func (a *Authority) had(st standing, past *set) (have []reach) {
-	a.each(st, func(r *rule, may sennit.Rights) {
-		if past.has(r.in.n) {
-			have = append(have, reach{r.scope, may})
+	a.each(st, func(r reach) {
+		if r.rule == nil || past.has(r.rule.in.n) {
+			have = append(have, r)
 		}
 	})
 	return have
@@ -207,38 +237,56 @@ func entitled(have []reach) bool {
 	return slices.ContainsFunc(have, func(r reach) bool { return r.may&sennit.Grant != 0 })
 }
 
-// given is what counts of a grant by somebody who had these rights.
-func (st standing) given(have []reach, g *wire.Grant) sennit.Rights {
-	var may, seal sennit.Rights
-	switch {
-	case st.liar:
-		return 0
-	case st.owner:
-		may, seal = sennit.AllRights, sennit.Grant
-	default:
-		me, want := st.me(), pattern(g)
-		for _, r := range have {
-			if r.covers(me, want) {
-				may |= r.may
-			}
-			if g.Seal && r.covers(me, string(g.Prefix)) {
-				seal |= r.may
-			}
-		}
-	}
-	if may&sennit.Grant == 0 {
-		return 0
-	}
-	may &= g.May
+// given is what counts of a grant by somebody who had these rights, but for
+// what taken says of some of them, over all that a pattern selects.
+func (st standing) given(have []reach, g *wire.Grant, taken func(r *reach, want string) bool) (levels []level) {
+	want, over, me := pattern(g), string(g.Prefix), st.me()
+	mask := g.May
 	switch g.Who.Subject {
 	case wire.SubjectSpace, wire.SubjectDevice:
 	case wire.SubjectAny:
-		may &^= sennit.Grant
+		mask &^= sennit.Grant
 	default:
-		may = 0 // groups and boards are not interpreted
+		mask = 0 // groups and boards are not interpreted
 	}
-	if g.Seal && seal&sennit.Grant != 0 {
-		may |= sealing
+	type right struct {
+		stratum    int
+		give, seal sennit.Rights
 	}
-	return may
+	var rights []right
+	for i := range have {
+		r := &have[i]
+		if r.stratum >= MaxStrata {
+			continue
+		}
+		n := right{stratum: r.stratum + 1}
+		if r.covers(me, want) && !taken(r, want) {
+			n.give = r.may
+		}
+		if g.Seal && r.covers(me, over) && !taken(r, over) {
+			n.seal = r.may & sennit.Grant
+		}
+		if n.give|n.seal != 0 {
+			rights = append(rights, n)
+		}
+	}
+	slices.SortFunc(rights, func(a, b right) int { return a.stratum - b.stratum })
+	var sum right
+	var known sennit.Rights
+	for i, n := range rights {
+		sum.give |= n.give
+		sum.seal |= n.seal
+		if i+1 < len(rights) && rights[i+1].stratum == n.stratum || sum.give&sennit.Grant == 0 {
+			continue
+		}
+		may := sum.give & mask
+		if sum.seal != 0 {
+			may |= sealing
+		}
+		if may &^= known; may != 0 {
+			levels = append(levels, level{n.stratum, may})
+			known |= may
+		}
+	}
+	return levels
 }

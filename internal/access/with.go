@@ -34,12 +34,14 @@ type Refusal struct {
 
 // Outcome says what [Authority.With] did, and which verdicts it changed:
 // verdicts stand but for [Held] ones that named what was added, those about
-// the data of Spaces, and, with Rules, those about anybody's but the owner's.
+// the data of Spaces, with Rules those about anybody's but the owner's, and with
+// Cuts those about whoever is or was [Authority.Revoked].
 type Outcome struct {
 	Added   []sennit.Hash  // commits that are new in the authority, none before its ancestors
 	Refused []Refusal      // in the order in which they were offered, commits first
 	Spaces  []sennit.Space // whose devices are known anew or changed
 	Rules   bool           // rules that counted count no more, or count again
+	Cuts    bool           // other revocations are in force
 }
 
 // With is a with commits and evidence, or a itself if they bring nothing new.
@@ -66,6 +68,7 @@ type Outcome struct {
 func (a *Authority) With(commits []Commit, evidence []Evidence) (*Authority, Outcome) {
 	next := *a
 	next.rules, next.seals = slices.Clip(a.rules), slices.Clip(a.seals) // whoever else starts from a appends elsewhere
+	next.revokes = slices.Clip(a.revokes)
 	s := &step{
 		Authority: &next,
 		was:       a,
@@ -110,6 +113,7 @@ type draft struct {
 	*Commit
 	missing int // heads that aren't here
 	grants  []indexed
+	revokes []*revocation
 	inc     *wire.Inception
 	events  []*wire.KeyEvent
 	bytes   int
@@ -181,7 +185,9 @@ func (d *draft) decode(space sennit.Space) error {
 			g, err = wire.DecodeGrant(op.Body)
 			d.grants = append(d.grants, indexed{uint32(i), g})
 		case sennit.KindRevoke:
-			_, err = wire.DecodeRevoke(op.Body)
+			var v wire.Revoke
+			v, err = wire.DecodeRevoke(op.Body)
+			d.revokes = append(d.revokes, &revocation{id: wire.OpRef{Commit: d.ID, Index: uint32(i)}, Revoke: v})
 		case sennit.KindMember:
 			_, err = wire.DecodeMember(op.Body)
 		default:
@@ -205,9 +211,8 @@ func (s *step) admit(d *draft) {
 		past, near = past.union(e.past).add(e.n), e.past
 	}
 	st := s.standing(d.Author, true)
-	var have []reach
+	have := s.had(st, past)
 	if !st.owner {
-		have = s.had(st, past)
 		if st.liar || !entitled(have) || !st.proven && !d.Author.Space.IsZero() {
 			proven := st
 			proven.proven = true
@@ -221,12 +226,12 @@ func (s *step) admit(d *draft) {
 		}
 	}
 	d.done = true
-	cost := usage{1, len(d.grants), d.bytes, past.beyond(near)}
+	cost := usage{1, len(d.grants) + len(d.revokes), d.bytes, past.beyond(near)}
 	if !s.room(d, st, cost) {
 		d.refusal = refuse(Full, sennit.OverQuota, "there is no room for authority commit %v", d.ID)
 		return
 	}
-	e := &entry{id: d.ID, n: uint32(s.commits.n), past: past}
+	e := &entry{d.ID, d.Log, d.Seq, d.Author, uint32(s.commits.n), past}
 	s.commits = s.commits.put(d.ID, sennit.Hash{}, e)
 	s.out.Added = append(s.out.Added, d.ID)
 	s.owner = s.owner.keep(d.events)
@@ -243,9 +248,14 @@ func (s *step) admit(d *draft) {
 	s.leaves[e] = true
 	for _, g := range d.grants {
 		s.rule(&rule{
-			id: wire.OpRef{Commit: d.ID, Index: g.index}, n: len(s.rules), in: e, author: d.Author,
-			grant: g.grant, scope: newScope(pattern(&g.grant)), may: st.given(have, &g.grant),
+			id: wire.OpRef{Commit: d.ID, Index: g.index}, n: len(s.rules), in: e,
+			grant: g.grant, scope: newScope(pattern(&g.grant)),
+			ever: st.given(have, &g.grant, func(*reach, string) bool { return false }),
 		})
+	}
+	for _, v := range d.revokes {
+		v.in, v.by = e, st
+		s.revokes = append(s.revokes, v)
 	}
 	for _, w := range s.waiting[d.ID] {
 		if w.missing--; w.missing == 0 {
@@ -258,10 +268,11 @@ func (s *step) admit(d *draft) {
 // rule adds a rule, and the evidence that it makes due.
 func (s *step) rule(r *rule) {
 	s.rules = append(s.rules, r)
-	if r.may&sealing != 0 {
+	may := all(r.ever)
+	if may&sealing != 0 {
 		s.seals = append(s.seals, r)
 	}
-	if r.may&sennit.AllRights == 0 {
+	if may&sennit.AllRights == 0 {
 		return
 	}
 	if s.ours == nil {
@@ -288,32 +299,6 @@ func (s *step) rule(r *rule) {
 		for _, space := range s.devices[who.key] {
 			s.prove(space)
 		}
-	}
-}
-
-// weigh works out what the rules give now. Unless a device was removed that
-// gave some, it is what they ever gave, and needs no list.
-func (s *step) weigh() {
-	check := s.rules
-	if s.live == nil && len(s.out.Spaces) == 0 {
-		check = s.rules[len(s.was.rules):]
-	}
-	s.live = nil
-	if !slices.ContainsFunc(check, func(r *rule) bool {
-		st := s.standing(r.author, false)
-		return !st.owner && !st.proven && !r.author.Space.IsZero()
-	}) {
-		return
-	}
-	s.live = make([]sennit.Rights, len(s.rules))
-	var st standing
-	var have []reach
-	for i, r := range s.rules { // what r leans on comes before r
-		if i == 0 || s.rules[i-1].in != r.in {
-			st = s.standing(r.author, false)
-			have = s.had(st, r.in.past)
-		}
-		s.live[i] = st.given(have, &r.grant)
 	}
 }
 
@@ -350,12 +335,13 @@ func (s *step) end() (*Authority, Outcome) {
 	if s.leaves != nil {
 		s.tips = slices.SortedFunc(maps.Keys(s.leaves), func(x, y *entry) int { return compare(x.id, y.id) })
 	}
-	if len(s.out.Spaces) > 0 || len(s.rules) > len(s.was.rules) {
+	if len(s.revokes) > 0 || len(s.out.Spaces) > 0 || len(s.rules) > len(s.was.rules) {
 		s.weigh()
 	}
 	for _, r := range s.was.rules {
-		s.out.Rules = s.out.Rules || s.gives(r) != s.was.gives(r)
+		s.out.Rules = s.out.Rules || !slices.Equal(s.gives(r), s.was.gives(r))
 	}
+	s.out.Cuts = !s.ends.same(s.was.ends)
 	s.digest = s.sum()
 	return s.Authority, s.out
 }

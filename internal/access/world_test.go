@@ -131,7 +131,7 @@ func rightsText(r sennit.Rights) (text string) {
 //
 //	NAME WHO [HEAD,...] | OP; OP; ...     an authority commit
 //	evidence NAME [: OP; OP; ...]          all key events of that person so far and these
-//	WHO put|del|deep|KIND PATH @ AUTH,... -> valid|void|held
+//	WHO put|del|deep|KIND PATH @ AUTH,... [at SEQ COMMIT] -> valid|void|held
 //	may WHO RIGHTS PATH [NOW] -> yes|no
 //	sight WHO PATH -> none|some|all
 //	readable WHO -> PATH ...
@@ -147,7 +147,12 @@ func rightsText(r sennit.Rights) (text string) {
 //
 //	incept | add DEVICE | remove DEVICE | rotate [NAME/]
 //	grant RIGHTS PREFIX WHO [where PATTERN] [until N] [seal]   (WHO: a person, person/device, any)
-//	revoke | member | unknown                                  (what is kept and not interpreted)
+//	revoke WHO|NAME#INDEX PREFIX [CUT ...]
+//	member | unknown                                           (what is kept and not interpreted)
+//
+// A CUT is WHO:SEQ:COMMIT in somebody's data log, or !WHO:SEQ:NAME in that of
+// their authority commits. Data commits whose names begin with the same letter
+// are of one history of their log; of those that begin with "?" nothing is known.
 type script struct {
 	t        testing.TB
 	people   map[string]*person
@@ -199,7 +204,12 @@ func (s *script) person(name string) *person {
 }
 
 func (s *script) commit(head []string, ops string) {
-	c := access.Commit{ID: id(head[0]), Log: id("log of " + head[1]), Seq: 1, Author: principal(head[1])}
+	c := access.Commit{ID: id(head[0]), Log: rulesOf(head[1]), Seq: 1, Author: principal(head[1])}
+	for _, d := range s.commits {
+		if d.Log == c.Log {
+			c.Seq++
+		}
+	}
 	s.names[c.ID] = head[0]
 	if len(head) > 2 {
 		for name := range strings.SplitSeq(head[2], ",") {
@@ -250,7 +260,18 @@ func (s *script) op(words []string) wire.Op {
 		}
 		return grantOp(g)
 	case "revoke":
-		return wire.Op{Kind: sennit.KindRevoke, Body: wire.Revoke{Who: wire.Who{Subject: wire.SubjectAny}}.Append(nil)}
+		v := wire.Revoke{Prefix: path(words[2]), Who: who(words[1])}
+		for _, cut := range words[3:] {
+			at := strings.Split(cut, ":")
+			c := wire.Cut{Log: dataOf(at[0]), Last: id(at[2])}
+			if of, ok := strings.CutPrefix(at[0], "!"); ok {
+				c.Log = rulesOf(of)
+			}
+			c.Seq, _ = strconv.ParseUint(at[1], 10, 64)
+			s.names[c.Last] = at[2]
+			v.Cuts = append(v.Cuts, c)
+		}
+		return revokeOp(v)
 	case "member":
 		return wire.Op{Kind: sennit.KindMember, Body: wire.Member{Group: "friends"}.Append(nil)}
 	case "unknown":
@@ -260,8 +281,21 @@ func (s *script) op(words []string) wire.Op {
 	return wire.Op{}
 }
 
+func revokeOp(v wire.Revoke) wire.Op {
+	slices.SortFunc(v.Cuts, func(a, b wire.Cut) int { return strings.Compare(string(a.Log[:]), string(b.Log[:])) })
+	return wire.Op{Kind: sennit.KindRevoke, Body: v.Append(nil)}
+}
+
+// rulesOf is the log of somebody's authority commits, dataOf that of their data.
+func rulesOf(text string) sennit.Hash { return id("log of " + text) }
+func dataOf(text string) sennit.Hash  { return id("data of " + text) }
+
 func who(text string) wire.Who {
+	op, index, isOp := strings.Cut(text, "#")
 	switch {
+	case isOp:
+		n, _ := strconv.ParseUint(index, 10, 32)
+		return wire.Who{Subject: wire.SubjectOp, Op: wire.OpRef{Commit: id(op), Index: uint32(n)}}
 	case text == "any":
 		return wire.Who{Subject: wire.SubjectAny}
 	case strings.HasPrefix(text, "group:"):
@@ -406,6 +440,9 @@ func (s *script) ask(a *access.Authority, reasons map[sennit.Hash]access.Reason,
 			if r.Seals {
 				text += "+seal"
 			}
+			if r.Ended {
+				text += "+ended"
+			}
 			rs = append(rs, text)
 		}
 		slices.Sort(rs) // Rules sorts by prefix and by hash, which says nothing to a reader
@@ -416,7 +453,21 @@ func (s *script) ask(a *access.Authority, reasons map[sennit.Hash]access.Reason,
 		}
 		return reasonNames[reasons[id(w[1])]]
 	}
-	return verdictNames[a.Judge(claim(w[0], w[1], w[2], w[4]))]
+	c := claim(w[0], w[1], w[2], w[4])
+	c.Log, c.Seq, c.Commit = dataOf(w[0]), 1, id("somewhere")
+	if arg(5) == "at" {
+		c.Seq, _ = strconv.ParseUint(w[6], 10, 64)
+		c.Commit = id(w[7])
+		c.Link = func(cut wire.Cut) access.Link {
+			if last := s.names[cut.Last]; w[7][0] == '?' || last[0] == '?' {
+				return access.Unknown
+			} else if last[0] == w[7][0] {
+				return access.Linked
+			}
+			return access.Apart
+		}
+	}
+	return verdictNames[a.Judge(c)]
 }
 
 var verdictNames = map[access.Verdict]string{access.Valid: "valid", access.Void: "void", access.Held: "held"}
