@@ -120,6 +120,14 @@ func (a *app) paths(ctx context.Context, begun string) (all []string, err error)
 	return all, err
 }
 
+// completeRevoke offers whom something is taken from, or where, then where.
+func (a *app) completeRevoke(cmd *cobra.Command, args []string, begun string) ([]string, cobra.ShellCompDirective) {
+	if rule, _ := cmd.Flags().GetString("rule"); len(args) == 0 && rule == "" {
+		return a.completeRule(cmd, nil, begun)
+	}
+	return a.completePaths(2)(cmd, args, begun)
+}
+
 // completeRule offers whom a rule can be for, rights, then paths.
 func (a *app) completeRule(cmd *cobra.Command, args []string, begun string) ([]string, cobra.ShellCompDirective) {
 	switch len(args) {

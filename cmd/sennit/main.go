@@ -116,7 +116,7 @@ And invite:   sennit invite new`,
 		a.history(), a.undo(), a.du(), a.collect(), a.ops(), a.generate(),
 		a.importFiles(), a.exportFiles(), a.syncFiles(),
 		a.follow(), a.unfollow(), a.follows(), a.invite(), a.join(),
-		a.id(), a.token(), a.allow(), a.rules(),
+		a.id(), a.token(), a.allow(), a.revoke(), a.rules(),
 	)
 	return root
 }

@@ -187,10 +187,49 @@ or device:KEY; RIGHTS a comma list of read, write, delete, grant and mirror.`,
 	return cmd
 }
 
+func (a *app) revoke() *cobra.Command {
+	var rule string
+	var void bool
+	cmd := &cobra.Command{
+		Use: "revoke [WHO] PREFIX", Short: "take rights back",
+		Long: `Takes back what somebody may do at and under a path, whatever rule allows it: reading
+ends, and nothing that they write from now on counts. What is here of what they
+wrote stays, unless --void is given. With --rule it is one rule that ends, for
+everybody whom it lets in. A rule that is made later holds again.`,
+		Example:           "  sennit revoke @bob /me/shared\n  sennit revoke @bob /me --void\n  sennit revoke --rule $RULE /me",
+		Args:              args(cobra.RangeArgs(1, 2)),
+		ValidArgsFunction: a.completeRevoke,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if (len(args) == 2) == (rule != "") {
+				return sennit.Hint(sennit.Errorf(sennit.BadInput, "say from whom, or which --rule, and where"), "see: sennit revoke --help")
+			}
+			prefix, err := sennit.ParseAddr(strings.TrimSuffix(args[len(args)-1], "/"))
+			if err != nil {
+				return err
+			}
+			in := map[string]any{"rule": rule, "prefix": prefix.String(), "void": void}
+			if len(args) == 2 {
+				in["who"] = args[0]
+			}
+			var out map[string]string
+			if err := a.do(cmd.Context(), "POST", "revocations", in, &out); err != nil {
+				return err
+			}
+			if a.json {
+				return a.print(out)
+			}
+			return nil
+		},
+	}
+	cmd.Flags().StringVar(&rule, "rule", "", "the `ID` of the rule, as rules --json tells it, or its beginning")
+	cmd.Flags().BoolVar(&void, "void", false, "what was written with these rights goes as well")
+	return cmd
+}
+
 func (a *app) rules() *cobra.Command {
 	return &cobra.Command{
 		Use: "rules [PREFIX]", Short: "list the rules that bear on a path",
-		Long:              "Prints a line for each: where it holds, for whom, and the rights.",
+		Long:              "Prints a line for each: where it holds, for whom, and the rights. Those that were\nrevoked are marked as ended.",
 		Example:           "  sennit rules\n  sennit rules /me/shared",
 		Args:              args(cobra.MaximumNArgs(1)),
 		ValidArgsFunction: a.completePaths(1),
@@ -207,7 +246,11 @@ func (a *app) rules() *cobra.Command {
 				return a.print(all)
 			}
 			for _, r := range all {
-				a.line("%s %s %s", r.Prefix, r.Who, strings.TrimSpace(strings.Join(r.May, ",")+" "+r.Where))
+				line := r.Prefix + " " + r.Who + " " + strings.TrimSpace(strings.Join(r.May, ",")+" "+r.Where)
+				if r.Ended {
+					line += " ended"
+				}
+				a.line("%s", line)
 			}
 			return nil
 		},

@@ -64,6 +64,7 @@ func (d *daemon) control() http.Handler {
 	handle("DELETE /_node/tokens/{id}", d.deleteToken)
 	handle("GET /_node/rules", d.listRules)
 	handle("POST /_node/rules", d.addRule)
+	handle("POST /_node/revocations", d.revoke)
 	handle("GET /_node/saved", d.saved)
 	handle("POST /_node/page", d.openPage)
 	mux.HandleFunc("POST /_node/qr", d.qrCode)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/sennit/sennit"
 
+	"github.com/sennit/sennit/internal/node"
 	"github.com/sennit/sennit/internal/wire"
 )
 
@@ -20,6 +21,7 @@ type Rule struct {
 	Where  string   `json:"where,omitempty"` // pattern under the prefix
 	Until  string   `json:"until,omitempty"` // RFC 3339
 	Author string   `json:"author"`          // space
+	Ended  bool     `json:"ended,omitempty"` // it was revoked: it allows nothing any more
 }
 
 func (d *daemon) listRules(r *http.Request) (int, any, error) {
@@ -34,9 +36,10 @@ func (d *daemon) listRules(r *http.Request) (int, any, error) {
 	all := []Rule{}
 	for _, rule := range authority.Rules(a.Path) {
 		out := Rule{
-			ID:     rule.ID.Commit.String() + "-" + strconv.FormatUint(uint64(rule.ID.Index), 10),
+			ID:     ruleID(rule.ID),
 			Prefix: sennit.Addr{Root: space.String(), Path: rule.Grant.Prefix}.String(),
 			Who:    whoText(rule.Grant.Who), May: rule.Gives.Names(), Where: rule.Grant.Where, Author: rule.Author.Space.String(),
+			Ended: rule.Ended,
 		}
 		if rule.Grant.Until > 0 {
 			out.Until = time.UnixMilli(int64(rule.Grant.Until)).UTC().Format(time.RFC3339)
@@ -72,6 +75,64 @@ func (d *daemon) addRule(r *http.Request) (int, any, error) {
 	}
 	v, err := d.node.Allow(r.Context(), d.node.Owner(), space, []wire.Grant{g})
 	return http.StatusCreated, map[string]string{"version": string(v)}, err
+}
+
+// revoke takes back one rule, or what somebody may do at and under a path.
+func (d *daemon) revoke(r *http.Request) (int, any, error) {
+	var in struct {
+		Rule   string `json:"rule"`
+		Who    string `json:"who"`
+		Prefix string `json:"prefix"`
+		Void   bool   `json:"void"`
+	}
+	if err := read(r, &in); err != nil {
+		return 0, nil, err
+	}
+	a, space, err := d.where(in.Prefix)
+	if err != nil {
+		return 0, nil, err
+	}
+	v := node.Revocation{Prefix: a.Path, Void: in.Void}
+	switch {
+	case (in.Rule == "") == (in.Who == ""):
+		return 0, nil, sennit.Errorf(sennit.BadInput, "a revocation is about somebody or about a rule: one of who and rule is wanted")
+	case in.Who != "":
+		v.Who, err = d.parseWho(in.Who)
+	default:
+		v.Who, v.Prefix, err = d.parseRule(space, in.Rule)
+	}
+	if err != nil {
+		return 0, nil, err
+	}
+	version, err := d.node.Revoke(r.Context(), d.node.Owner(), space, []node.Revocation{v})
+	return http.StatusCreated, map[string]string{"version": string(version)}, err
+}
+
+// parseRule finds a rule of a space by the beginning of its id.
+func (d *daemon) parseRule(space sennit.Space, id string) (who wire.Who, prefix sennit.Path, err error) {
+	const hint = "sennit rules --json lists them with their ids"
+	authority := d.node.Authority(space)
+	if authority == nil {
+		return who, "", sennit.Errorf(sennit.NotFound, "this node holds nothing of space %s", space)
+	}
+	for _, rule := range authority.Rules("") {
+		if !strings.HasPrefix(ruleID(rule.ID), id) {
+			continue
+		}
+		if who.Subject != 0 {
+			return who, "", sennit.Hint(sennit.Errorf(sennit.BadInput, "the ids of several rules begin with %q", id), hint)
+		}
+		who, prefix = wire.Who{Subject: wire.SubjectOp, Op: rule.ID}, rule.Grant.Prefix
+	}
+	if who.Subject == 0 {
+		err = sennit.Hint(sennit.Errorf(sennit.NotFound, "no rule's id begins with %q", id), hint)
+	}
+	return who, prefix, err
+}
+
+// ruleID is the text that names a rule.
+func ruleID(op wire.OpRef) string {
+	return op.Commit.String() + "-" + strconv.FormatUint(uint64(op.Index), 10)
 }
 
 // where reads an address, of a value or of a subtree, and tells its space.

@@ -376,6 +376,9 @@ func (c *collector) remove(ctx context.Context, p part, commits []kept, doomed [
 // left: stretches of commits that are gone, now or since earlier, need only the
 // heads of the largest subtrees that they hold.
 func (c *collector) prune(ctx context.Context, l *store.Log) error {
+	if c.n.st.Forked(l.ID) {
+		return nil // see dropWhole
+	}
 	v, err := c.n.st.View()
 	if err != nil {
 		return err

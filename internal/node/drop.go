@@ -67,15 +67,18 @@ func (t *txn) drop(sp *space, d *drop) error {
 	return nil
 }
 
-// dropWhole removes commits. What their ids prove about others is kept: the
-// heads of the largest subtrees of the log's tree that hold nothing else.
+// dropWhole removes commits, but for those that a cut names. What their ids
+// prove about others is kept: the heads of the largest subtrees of the log's tree
+// that hold nothing else. A log that forked keeps its trees whole: which branch
+// a commit is part of can be seen in its leaf only.
 func (t *txn) dropWhole(sp *space, ls *logState, all []whole) error {
+	forked, cuts := t.n.st.Forked(ls.ID), sp.rules.Cuts(ls.ID)
 	var ids []sennit.Hash // of those that follow each other
 	flush := func(end uint64) error {
 		for _, head := range commit.Decompose(end-uint64(len(ids)), end) {
 			mine := ids[:1<<head.Level]
 			ids = ids[1<<head.Level:]
-			if known, err := t.b.Node(ls.Num, head); head.Level > 0 && (err != nil || !known.IsZero()) {
+			if known, err := t.b.Node(ls.Num, head); head.Level > 0 && !forked && (err != nil || !known.IsZero()) {
 				if err != nil {
 					return err
 				}
@@ -90,8 +93,8 @@ func (t *txn) dropWhole(sp *space, ls *logState, all []whole) error {
 	}
 	next := uint64(0)
 	drop := func(w whole, rec *wire.Stored) error {
-		if present(rec) != w.ops {
-			return nil // more of it has arrived
+		if present(rec) != w.ops || slices.ContainsFunc(cuts, func(c wire.Cut) bool { return c.Last == rec.ID }) {
+			return nil // more of it has arrived, or it proves that others came before it
 		}
 		if w.seq != next && len(ids) > 0 {
 			if err := flush(next - 1); err != nil {

@@ -6,6 +6,7 @@ import (
 
 	"github.com/sennit/sennit"
 
+	"github.com/sennit/sennit/internal/access"
 	"github.com/sennit/sennit/internal/commit"
 	"github.com/sennit/sennit/internal/store"
 	"github.com/sennit/sennit/internal/tree"
@@ -161,11 +162,13 @@ type runBuilder struct {
 	out   *Batch
 	class wire.Class // Authority: only such; otherwise only data
 	only  []uint32   // ops of the next commit that are wanted, sorted; nil: all
+	plain bool       // commits are given as they are stored: in their own branch, also those without ops, and nothing beside them
 	bytes int
 
 	log  *store.Log
 	run  *wire.Run
-	next uint64 // seq that the run continues with
+	next uint64     // seq that the run continues with
+	cuts []wire.Cut // of the log, those that the run didn't reach yet
 	sig  *[64]byte
 }
 
@@ -191,11 +194,44 @@ func (b *runBuilder) add(num uint32, seq uint64, skip func(sennit.Hash) bool) er
 	if err != nil || !visible {
 		return err
 	}
-	if err := b.reach(l, seq); err != nil {
+	in, err := b.branch(l, c)
+	if err == nil {
+		err = b.reach(in, seq)
+	}
+	if err != nil {
 		return err
 	}
 	b.push(c, parts)
 	return nil
+}
+
+// branch is the branch of a log in which a commit is proved: where it is stored,
+// unless another one that it is part of shows that it came before a cut.
+func (b *runBuilder) branch(l *store.Log, c *commit.Commit) (*store.Log, error) {
+	if b.plain || !b.f.n.st.Forked(l.ID) {
+		return l, nil
+	}
+	for _, cut := range b.f.cuts(l) {
+		for _, other := range b.f.n.st.Branches(l.ID) {
+			if cut.Seq < c.Seq || other == l {
+				continue
+			}
+			link, err := linked(b.v, []*store.Log{other}, c.Seq, c.ID, cut)
+			if err != nil || link == access.Linked {
+				return other, err
+			}
+		}
+	}
+	return l, nil
+}
+
+// cuts is those of a log of data that revocations name.
+func (f *Feed) cuts(l *store.Log) []wire.Cut {
+	a := f.n.Authority(f.space)
+	if a == nil || l.Rec.Class != wire.Data {
+		return nil
+	}
+	return a.Cuts(l.ID)
 }
 
 // reach makes the run go up to a commit: the one under way, or a new one.
@@ -210,6 +246,12 @@ func (b *runBuilder) reach(l *store.Log, seq uint64) error {
 		if b.run == nil {
 			b.start(l, seq)
 			continue
+		}
+		if err := b.mark(seq); err != nil {
+			return err
+		}
+		if b.next == seq {
+			break
 		}
 		ok, err := b.gap(seq)
 		switch {
@@ -246,6 +288,42 @@ func (b *runBuilder) start(l *store.Log, seq uint64) {
 		known = 0 // older than what the reader has, or of another branch: proved from the beginning
 	}
 	b.log, b.run, b.next = l, &wire.Run{Log: l.ID, From: known}, known+1
+	if b.cuts = nil; !b.plain {
+		b.cuts = b.f.cuts(l)
+	}
+}
+
+// mark puts the commits that cuts name and that come before one into the run,
+// without their ops: who gets what lies below a cut needs them to know that it
+// counts.
+func (b *runBuilder) mark(before uint64) error {
+	for len(b.cuts) > 0 && b.cuts[0].Seq < before && len(b.run.Items)+4 <= wire.MaxRun {
+		cut := b.cuts[0]
+		b.cuts = b.cuts[1:]
+		if cut.Seq < b.next || len(b.run.Items) == 0 {
+			continue // nothing in the run lies below it
+		}
+		c, err := stored(b.v, b.log, cut.Seq)
+		if err != nil {
+			return err
+		}
+		if c == nil || c.ID != cut.Last {
+			continue
+		}
+		if cut.Seq > b.next {
+			if ok, err := b.gap(cut.Seq); err != nil {
+				return err
+			} else if !ok {
+				continue // they came in pieces
+			}
+		}
+		parts, err := c.Pick(func(uint32, *wire.Op) bool { return false })
+		if err != nil {
+			return err
+		}
+		b.push(c, parts)
+	}
+	return nil
 }
 
 // gap leaves out what comes before a commit. It reports whether it could: what
@@ -277,6 +355,9 @@ func (b *runBuilder) push(c *commit.Commit, parts []wire.Part) {
 func (b *runBuilder) flush() error {
 	if b.run == nil {
 		return nil
+	}
+	if err := b.mark(wire.MaxSeq + 1); err != nil {
+		return err
 	}
 	for b.sig == nil {
 		if err := b.vouch(); err != nil {
@@ -344,11 +425,11 @@ func (b *runBuilder) parts(l *store.Log, c *commit.Commit) (parts []wire.Part, v
 			seen++
 		}
 	})
-	switch seen {
-	case 0:
+	switch {
+	case seen == c.Ops():
+		return c.Parts, seen > 0 || b.plain, nil
+	case seen == 0:
 		return nil, false, nil
-	case c.Ops():
-		return c.Parts, true, nil
 	}
 	parts, err = c.Pick(see)
 	return parts, true, err

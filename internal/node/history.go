@@ -89,7 +89,7 @@ func (n *Node) past(ctx context.Context, v *store.View, sp *space, concerns func
 		if err != nil {
 			return nil, err
 		}
-		author := sennit.Principal{Space: l.Rec.Principal, Device: l.Rec.Device}
+		author, branches := sennit.Principal{Space: l.Rec.Principal, Device: l.Rec.Device}, n.st.Branches(l.ID)
 		var rec *wire.Stored
 		var at uint64
 		if err := v.OpRange(l.Num, 1, size, func(seq uint64, index uint32, raw []byte) error {
@@ -110,8 +110,13 @@ func (n *Node) past(ctx context.Context, v *store.View, sp *space, concerns func
 				}
 				at = seq
 			}
-			if court.Judge(claim(author, l.ID, seq, rec.ID, rec.Auth, &op)) != access.Valid || n.early(rec.Clock) {
-				return nil
+			q, failed := claim(author, l.ID, seq, rec.ID, rec.Auth, &op), error(nil)
+			q.Link = func(cut wire.Cut) (link access.Link) {
+				link, failed = linked(v, branches, seq, rec.ID, cut)
+				return link
+			}
+			if counts := court.Judge(q) == access.Valid; failed != nil || !counts || n.early(rec.Clock) {
+				return failed
 			}
 			all = append(all, past{tree.Stamp{Clock: rec.Clock, Log: l.ID, Seq: seq, Index: index, Commit: rec.ID}, l, op})
 			return nil

@@ -26,10 +26,11 @@ func (t *txn) enforce(sp *space, next *access.Authority, out access.Outcome) err
 		N: t.n.arrivals, Path: sennit.Path(authorityTopic + "/" + sp.id.String()),
 	})
 	for _, l := range t.n.st.Logs(sp.num) {
-		// What counted still does, unless rules count no more or the author
-		// isn't proven any more.
+		// What counted still does, unless rules count no more, the author isn't
+		// proven any more, or was revoked.
 		author := sennit.Principal{Space: l.Rec.Principal, Device: l.Rec.Device}
-		if l.Rec.Class != wire.Data || !out.Rules && (!was.Proven(author) || next.Proven(author)) {
+		revoked := out.Cuts && next.Revoked(author)
+		if l.Rec.Class != wire.Data || !out.Rules && !revoked && (!was.Proven(author) || next.Proven(author)) {
 			continue
 		}
 		if flips, err := t.flips(l, was, next); err != nil {
@@ -45,14 +46,25 @@ func (t *txn) enforce(sp *space, next *access.Authority, out access.Outcome) err
 func (t *txn) flips(l *store.Log, before, now *access.Authority) (flips bool, err error) {
 	author := sennit.Principal{Space: l.Rec.Principal, Device: l.Rec.Device}
 	was, is := before.Court(), now.Court()
+	branches := t.b.Branches(l.ID)
 	err = t.loaded.Commits(l.Num, 1, func(seq uint64, c *wire.Stored) error {
+		var failed error
+		link := func(cut wire.Cut) (link access.Link) {
+			link, failed = linked(t.loaded, branches, seq, c.ID, cut)
+			return link
+		}
 		err := t.loaded.Ops(l.Num, seq, func(_ uint32, raw []byte) error {
 			op, err := wire.DecodeOp(raw)
 			if err != nil {
 				return err
 			}
 			q := claim(author, l.ID, seq, c.ID, c.Auth, &op)
-			if was.Judge(q) == access.Valid && is.Judge(q) != access.Valid {
+			q.Link = link
+			counted, counts := was.Judge(q) == access.Valid, is.Judge(q) == access.Valid
+			if failed != nil {
+				return failed
+			}
+			if counted && !counts {
 				flips = true
 				return store.ErrStop
 			}
@@ -112,19 +124,25 @@ func (t *txn) refold(sp *space) error {
 	return nil
 }
 
-// rejudge applies what waited and counts now.
-func (t *txn) rejudge(sp *space) error {
+// rejudge applies what waited and counts now, of one log or, if that is zero, of
+// the space.
+func (t *txn) rejudge(sp *space, log sennit.Hash) error {
 	if sp.waiting == 0 {
 		return nil
 	}
 	var waiting []place
-	if err := t.b.Waiting(sp.num, func(log uint32, seq uint64, w store.Wait) error {
-		waiting = append(waiting, place{log, seq, before{Wait: w, waits: true, arrived: w.Arrived}})
+	if err := t.b.Waiting(sp.num, func(num uint32, seq uint64, w store.Wait) error {
+		if l := t.n.st.LogByNum(num); !log.IsZero() && (l == nil || l.ID != log) {
+			return nil
+		}
+		waiting = append(waiting, place{num, seq, before{Wait: w, waits: true, arrived: w.Arrived}})
 		return nil
 	}); err != nil {
 		return err
 	}
-	sp.held = time.Time{}
+	if log.IsZero() {
+		sp.held = time.Time{}
+	}
 	return t.again(sp, waiting)
 }
 

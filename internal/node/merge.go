@@ -55,11 +55,18 @@ func (t *txn) merge(sp *space, ls *logState, c *commit.Commit, size int, was bef
 		if err != nil {
 			return
 		}
-		shows := false
-		if held || !ls.valid(sp.rules, c, op) {
+		counts, shows := false, false
+		if !held {
+			counts, err = t.valid(sp, ls, c, op)
+		}
+		switch {
+		case err != nil:
+		case !counts:
 			waits = true
-		} else if shows, err = m.one(i, op); err == nil {
-			valid++
+		default:
+			if shows, err = m.one(i, op); err == nil {
+				valid++
+			}
 		}
 		if arrival.Mask == nil && (!shows || !whole) {
 			if arrival.Mask = make([]byte, (c.Count+7)/8); whole {

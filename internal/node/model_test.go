@@ -1,6 +1,7 @@
 package node_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/ed25519"
 	"errors"
@@ -41,6 +42,7 @@ type scene struct {
 	heads   []sennit.Hash // all authority commits, oldest first
 	watches []*watcher    // of each node
 	drops   bool          // nodes collect what is superseded at once, and nobody loses a right, which would bring it back
+	bursts  []*log        // in which one path was written many times: more than a collection leaves
 	ties    bool          // clocks are few, and newer than what nodes write: most ops are the newest, and many equally
 	fetched map[sennit.Hash]*log
 	base    time.Time
@@ -173,7 +175,7 @@ func (s *scene) add(p string) wire.Op {
 // write has a device that is no node's write by hand.
 func (s *scene) write() {
 	var l *log
-	own := slices.DeleteFunc(slices.Clone(s.data), func(l *log) bool { return l.key == nil })
+	own := slices.DeleteFunc(slices.Clone(s.data), func(l *log) bool { return l.key == nil || slices.Contains(s.bursts, l) })
 	if i := s.between(-1, len(own)-1); i >= 0 {
 		l = own[i]
 	} else {
@@ -204,6 +206,59 @@ func (s *scene) write() {
 		ops = append(ops, s.op(i))
 	}
 	l.write(s.t, clock, s.auth(), ops...)
+}
+
+// burst has a device write one path again and again.
+func (s *scene) burst() {
+	l := newLog(s.space, s.people[2].space(), secret("ana 1"), wire.Data, byte(len(s.data)+1))
+	s.data, s.bursts = append(s.data, l), append(s.bursts, l)
+	p, auth, adds := oneOf(s, paths), s.auth(), s.between(0, 3) == 0
+	for i := range s.between(18, 24) {
+		o := putOp(p, fmt.Sprint("burst ", i))
+		if adds {
+			o = addOp(p, 0, int64(i))
+		}
+		l.write(s.t, uint64(s.base.UnixMilli()+int64(i))<<16, auth, o)
+	}
+}
+
+// revoke takes rights back, perhaps but for some of what was written with them.
+// In the logs of bursts a cut lies no further back than what collections leave.
+func (s *scene) revoke() {
+	if s.drops {
+		return
+	}
+	if s.coin() {
+		who := wire.Who{Subject: wire.SubjectSpace, Key: s.people[s.between(0, 3)].space()}
+		m := s.nodes[0]
+		if _, err := m.Revoke(context.Background(), m.Owner(), s.space, []node.Revocation{{Who: who, Prefix: sennit.Path(oneOf(s, []string{"", "a"})), Void: s.between(0, 3) == 0}}); err != nil {
+			s.t.Fatalf("revoke: %v", err)
+		}
+		s.fetch()
+		return
+	}
+	v := wire.Revoke{Prefix: sennit.Path(oneOf(s, []string{"", "", "a", "a/b", "b"}))}
+	switch s.between(0, 5) {
+	case 0:
+		v.Who = wire.Who{Subject: wire.SubjectAny}
+	case 1:
+		v.Who = wire.Who{Subject: wire.SubjectDevice, Key: public(s.spare)}
+	case 2:
+		v.Who = wire.Who{Subject: wire.SubjectDevice, Key: public(secret(oneOf(s, []string{"ana 1", "ana 1", "ben 1"})))}
+	default:
+		v.Who = wire.Who{Subject: wire.SubjectSpace, Key: s.people[oneOf(s, []int{2, 2, 3})].space()}
+	}
+	for _, l := range append(slices.Clone(s.data), s.rules...) {
+		id, n := l.rec.ID(), len(l.commits)
+		if n == 0 || slices.ContainsFunc(v.Cuts, func(c wire.Cut) bool { return c.Log == id }) || s.between(0, 7) == 0 {
+			continue
+		}
+		last := l.commits[s.between(max(0, n-8), n-1)]
+		v.Cuts = append(v.Cuts, wire.Cut{Log: id, Seq: last.Seq, Last: last.ID})
+	}
+	slices.SortFunc(v.Cuts, func(a, b wire.Cut) int { return bytes.Compare(a.Log[:], b.Log[:]) })
+	i := slices.IndexFunc(s.rules, func(l *log) bool { return l.key != nil })
+	s.authorize(s.rules[i], wire.Op{Kind: sennit.KindRevoke, Body: v.Append(nil)})
 }
 
 // fork has a device lose its newest commits and go on.
@@ -525,9 +580,11 @@ func (s *scene) settle() {
 	s.fetch()
 	first := oneOf(s, s.nodes)
 	for range 3 {
-		for _, l := range s.rules {
-			if len(l.commits) > 0 {
-				s.tolerate(first.deliver(l.rec, l.whole(s.t)))
+		for _, id := range s.heads { // a commit comes after those that it names
+			for _, l := range s.rules {
+				if i := slices.IndexFunc(l.commits, func(c *commit.Commit) bool { return c.ID == id }); i >= 0 {
+					s.tolerate(first.deliver(l.rec, l.run(s.t, 0, 1, i+1, all, allOps)))
+				}
 			}
 		}
 		s.evidence(first)
@@ -609,7 +666,7 @@ func converge(t *testing.T, c *choices) error {
 		actions := []func(){
 			s.write, s.write, s.fork, s.rule, s.local, s.deliver, s.deliver, s.restart,
 			func() { time.Sleep(time.Second) },
-			s.relay, s.relay, s.read, s.read, s.collect,
+			s.relay, s.relay, s.read, s.read, s.collect, s.burst, s.revoke, s.revoke,
 		}
 		for len(c.list) > 40 { // the rest decides how it ends
 			actions[s.between(0, len(actions)-1)]()

@@ -26,7 +26,7 @@ func (n *Node) sees(c Caller, sp *space) (s sight) {
 	a := sp.authority()
 	s.prefixes = a.Readable(c.Principal, uint64(n.cfg.Now().UnixMilli()))
 	if !slices.Equal(s.prefixes, []sennit.Path{""}) {
-		s.more = slices.ContainsFunc(a.Rules(""), func(r access.Rule) bool {
+		s.more = a.Revoked(c.Principal) || slices.ContainsFunc(a.Rules(""), func(r access.Rule) bool {
 			return r.Seals || r.Gives&sennit.Read != 0 && strings.Contains(r.Grant.Where, "*")
 		})
 	}

@@ -27,6 +27,8 @@ type txn struct {
 	spaces  map[sennit.Space]*space // that the store doesn't know yet
 	forked  bool                    // a log got another branch
 	blobs   bool                    // some put names one
+	taking  *checkedRun             // what is being taken,
+	into    *logState               // and the branch that it is part of
 	nodes   []treeNode              // room
 	events  []hub.Event[*sennit.Update]
 }
@@ -67,7 +69,7 @@ func (t *txn) mustRead(reqs []*request) (bool, error) {
 		if sp := t.n.space(r.space); !ok && sp != nil {
 			clock = sp.state.Clock
 		}
-		if len(r.adds) > 0 || len(r.conds) > 0 || r.looks || r.run != nil && r.run.looks {
+		if len(r.adds) > 0 || len(r.conds) > 0 || r.looks || r.run != nil && r.run.looks || t.revoked(r) {
 			return true, nil // whether or how it is done depends on what there is
 		}
 		if r.run == nil {
@@ -95,6 +97,20 @@ func (t *txn) mustRead(reqs []*request) (bool, error) {
 		clocks[r.space] = clock
 	}
 	return false, nil
+}
+
+// revoked reports whether somebody's rights in the space were revoked on whom
+// the request may depend.
+func (t *txn) revoked(r *request) bool {
+	sp := t.n.space(r.space)
+	if sp == nil {
+		return false
+	}
+	who := t.n.self
+	if r.run != nil {
+		who = sennit.Principal{Space: r.run.rec.Principal, Device: r.run.rec.Device}
+	}
+	return sp.rules.Revoked(who)
 }
 
 func same(a, b *commit.Peaks) bool { return a.Size == b.Size && slices.Equal(a.Nodes, b.Nodes) }
@@ -157,8 +173,14 @@ func (t *txn) take(sp *space, run *checkedRun) (added int, err error) {
 	if err != nil {
 		return 0, err
 	}
+	t.taking, t.into = run, ls
+	defer func() { t.taking, t.into = nil, nil }()
+	links, err := t.links(sp, ls, run)
+	if err != nil {
+		return 0, err
+	}
 	fresh, shared, err := t.missing(ls, run)
-	if err != nil || len(fresh) == 0 {
+	if err != nil || len(fresh) == 0 && !links {
 		return 0, err
 	}
 	if err := t.refuse(sp, ls, fresh); err != nil {
@@ -193,6 +215,11 @@ func (t *txn) take(sp *space, run *checkedRun) (added int, err error) {
 		}
 	}
 	t.grow(ls, run.after, run.nodes)
+	if links {
+		if err := t.rejudge(sp, run.id); err != nil {
+			return 0, err
+		}
+	}
 	if at := (ownLog{sp.id, run.rec.Class}); t.n.own[at] != nil && t.n.own[at].ID == run.id {
 		// Somebody knows more of this node's log than it does: its store is an
 		// older copy, or has one that runs elsewhere. The log goes on there; a new
@@ -359,10 +386,18 @@ func (t *txn) refuse(sp *space, ls *logState, fresh []arriving) error {
 	for _, f := range fresh {
 		void := t.ahead(f.Commit)
 		bytes := 0
+		var failed error
 		f.Each(func(_ uint32, op *wire.Op) {
 			bytes += len(op.Bytes())
-			void = void || !ls.valid(sp.rules, f.Commit, op)
+			if !void && failed == nil {
+				var valid bool
+				valid, failed = t.valid(sp, ls, f.Commit, op)
+				void = !valid
+			}
 		})
+		if failed != nil {
+			return failed
+		}
 		if void {
 			size += bytes
 		}
@@ -436,7 +471,7 @@ func (t *txn) authority(sp *space, fresh []arriving) error {
 	if err := t.enforce(sp, next, out); err != nil {
 		return err
 	}
-	return t.rejudge(sp)
+	return t.rejudge(sp, sennit.Hash{})
 }
 
 // evidence adds other principals' key events to a space. What no rule of the
@@ -464,7 +499,7 @@ func (t *txn) evidence(sp *space, evidence []access.Evidence) error {
 	if err := t.enforce(sp, next, out); err != nil {
 		return err
 	}
-	return t.rejudge(sp)
+	return t.rejudge(sp, sennit.Hash{})
 }
 
 // arrive numbers a commit that now counts, and the events that it brought.

@@ -306,7 +306,7 @@ func (x *check) builder(l *store.Log) *runBuilder {
 	if past, ok := x.past[l.Num]; ok {
 		f.Known[l.ID] = past.Size
 	}
-	return &runBuilder{f: f, v: x.v, out: &Batch{}, class: l.Rec.Class}
+	return &runBuilder{f: f, v: x.v, out: &Batch{}, class: l.Rec.Class, plain: true}
 }
 
 // runs checks runs of a log, and gives them to the other engine.

@@ -413,6 +413,7 @@ type reference struct {
 	live     map[sennit.Path][]refOp
 	versions map[sennit.Path]sennit.Version // of values that several ops make, as the first node says
 	latest   uint64                         // the latest wall clock that an op may have
+	logs     []*log
 	commits  []access.Commit
 	evidence []access.Evidence
 }
@@ -428,6 +429,7 @@ type refOp struct {
 
 // add adds what a log holds, each commit once.
 func (r *reference) add(l *log) {
+	r.logs = append(r.logs, l)
 	for _, c := range l.commits {
 		if slices.ContainsFunc(r.ops, func(o refOp) bool { return o.at.Commit == c.ID }) {
 			continue
@@ -453,6 +455,7 @@ func (r *reference) settle() {
 	for _, o := range r.ops {
 		if o.class == wire.Data && o.at.Clock>>16 <= r.latest && r.rules.Judge(access.Claim{
 			Author: o.author, Log: o.at.Log, Seq: o.at.Seq, Commit: o.at.Commit, Auth: o.auth, Kind: o.op.Kind, Path: o.op.Path, Deep: o.deep,
+			Link: func(cut wire.Cut) access.Link { return r.link(cut, o.at) },
 		}) == access.Valid {
 			valid = append(valid, o)
 		}
@@ -481,6 +484,22 @@ func (r *reference) settle() {
 			r.live[o.op.Path] = append(r.live[o.op.Path], o)
 		}
 	}
+}
+
+// link says whether a commit is in the past of the one that a cut names.
+func (r *reference) link(cut wire.Cut, at tree.Stamp) access.Link {
+	holds := func(l *log, seq uint64, id sennit.Hash) bool {
+		return slices.ContainsFunc(l.commits, func(c *commit.Commit) bool { return c.Seq == seq && c.ID == id })
+	}
+	for _, l := range r.logs {
+		if holds(l, cut.Seq, cut.Last) && l.rec.ID() == cut.Log {
+			if holds(l, at.Seq, at.Commit) {
+				return access.Linked
+			}
+			return access.Apart
+		}
+	}
+	return access.Unknown
 }
 
 func (o refOp) since() uint64 { return o.add().Since }

@@ -234,7 +234,9 @@ func (t *txn) allowed(sp *space, ls *logState, auth []sennit.Hash, r *request) e
 	}
 	next := commit.Commit{Log: ls.ID, Seq: ls.peaks.Size + 1, Auth: auth}
 	for i := range r.ops {
-		if !ls.valid(sp.rules, &next, &r.ops[i]) {
+		if ok, err := t.valid(sp, ls, &next, &r.ops[i]); err != nil {
+			return err
+		} else if !ok {
 			return sennit.Errorf(sennit.Denied, "this node may not do that at %s in space %s", r.ops[i].Path, sp.id)
 		}
 	}
@@ -282,7 +284,7 @@ func (n *Node) other(t *txn, r *request) (res result) {
 	sp := t.space(r.space)
 	err := t.evidence(sp, r.evidence)
 	if err == nil && r.rejudge {
-		err = t.rejudge(sp)
+		err = t.rejudge(sp, sennit.Hash{})
 	}
 	if err == nil && r.drop != nil {
 		err = t.drop(sp, r.drop)
