@@ -26,7 +26,7 @@ type Claim struct {
 	Seq    uint64
 	Commit sennit.Hash
 	Link   func(wire.Cut) Link // whether it is in the past of a later commit of its log; nil: unknown. Asked only where a revocation matters
-	Auth   []sennit.Hash // the authority commits that its commit names, 1 to wire.MaxDataAuth
+	Auth   []sennit.Hash       // the authority commits that its commit names, 1 to wire.MaxDataAuth
 	Kind   sennit.Kind
 	Path   sennit.Path
 	Deep   bool // of a del
