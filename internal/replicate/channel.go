@@ -52,6 +52,7 @@ type channel struct {
 	poked   bool       // something may have arrived that no event tells: authority
 	behind  int        // messages with ops that aren't acknowledged
 	acked   uint64     // up to which they are
+	unsure  bool       // what the peer has of what both keep no comparison told yet, so it acknowledges nothing
 	push    node.Picks // ops that a comparison found missing there
 	gap     uint64     // up to which the peer may lack what is not compared
 	restAt  uint64     // up to which the rest was sent
@@ -333,8 +334,9 @@ func (c *channel) opened(ctx context.Context, o *wire.Open) error {
 // the peer said at which arrival it held that, and keeps all that this side
 // takes, all that had arrived there by then is here.
 func (c *channel) equal(at uint64) {
-	c.synced, c.comparing, c.again = true, time.Time{}, 0
+	c.synced, c.comparing, c.again, c.unsure = true, time.Time{}, 0, false
 	c.next = time.Now().Add(compareEvery)
+	c.settle()
 	if c.both.Covers(c.in) {
 		c.up, c.holes = max(c.up, at), false
 	}

@@ -56,7 +56,7 @@ func (c *channel) divide() (less bool) {
 	}
 	if c.pumping && (!now.both.Equal(was.both) || !now.out.Equal(was.out)) {
 		if !was.out.Covers(now.out) {
-			c.gap = c.at
+			c.gap, c.acked, c.unsure = c.at, 0, true
 		}
 		c.restart()
 	}

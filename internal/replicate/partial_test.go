@@ -205,6 +205,7 @@ func TestAFollowOfAPartTakesThatPart(t *testing.T) {
 		}
 		b.follows(space, nil)
 		agree(t, space, prefix.All(), a, b)
+		time.Sleep(5 * time.Second) // until a comparison has told so
 		if saved, err := a.r.Saved(space); saved != 1 || err != nil {
 			t.Errorf("%d peers are said to hold everything (%v)", saved, err)
 		}

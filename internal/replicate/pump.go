@@ -41,7 +41,7 @@ func (c *channel) startPump(o *wire.Open, first bool) error {
 		c.at = 0
 	default:
 		c.at = c.mine.At.N // the comparison finds what both sides keep
-		c.gap = c.at
+		c.gap, c.unsure = c.at, true
 		c.restart()
 	}
 	return nil
@@ -196,7 +196,9 @@ func (c *channel) ack(f *wire.Ack) {
 	c.s.mu.Lock()
 	defer c.s.mu.Unlock()
 	c.behind = max(c.behind-1, 0)
-	c.acked = max(c.acked, min(f.N, c.at))
+	if !c.unsure && !c.resting() {
+		c.acked = max(c.acked, min(f.N, c.at))
+	}
 	c.settle()
 	c.mended()
 	c.s.wake()
@@ -205,7 +207,7 @@ func (c *channel) ack(f *wire.Ack) {
 // settle notes that the peer has all that was read for it, once nothing is
 // under way: what was not sent came from it, or isn't for it; s.mu is held.
 func (c *channel) settle() {
-	if c.behind == 0 && !c.resting() {
+	if c.behind == 0 && !c.resting() && !c.unsure {
 		c.acked = c.at
 	}
 }
