@@ -32,6 +32,13 @@ const (
 	MaxOps       = 4096          // ops in one commit
 	MaxCommit    = 1 << 20       // bytes of one encoded commit
 	MaxType      = 127           // bytes of a media type
+	MaxMessage   = 4 << 10       // bytes of a live message
+)
+
+// How long live messages count after they were sent.
+const (
+	MessageLife    = 30 * time.Second // where nothing else is asked for
+	MaxMessageLife = time.Minute
 )
 
 // Hash is a SHA-256 digest.
@@ -278,6 +285,10 @@ type WatchOptions struct {
 	Tail   bool   // every change, in order of arrival; else only the latest state of each path
 	Newest int    // snapshot: only so many values, newest first; 0 means all, as [Path.Compare] has it
 	Queue  int    // bytes that may wait for a slow reader; 0 means 1 MiB
+
+	// Messages says that live messages are wanted as well: those that are sent
+	// while the watch is live. Who comes late gets none that were sent before.
+	Messages bool
 }
 
 // UpdateKind says what an [Update] tells.
@@ -289,16 +300,18 @@ const (
 	Live                           // the snapshot is complete; what follows are changes
 	Reset                          // what was sent is void (access or history changed): a new snapshot follows
 	Appended                       // the stream here has grown by Value.Data; where nothing was it begins with that
+	Message                        // somebody sent Value to whoever watches Path: a live message, which changes nothing
 )
 
 // Update is one step of a watch.
 type Update struct {
 	Kind   UpdateKind
 	Space  Space
-	Deep   bool // of Deleted
-	Late   bool // of Appended: the bytes don't belong at the end, but before some that were told earlier
-	Node   Node // Path is always set for Set, Deleted and Appended
-	Cursor Cursor
+	Deep   bool      // of Deleted
+	Late   bool      // of Appended: the bytes don't belong at the end, but before some that were told earlier
+	Node   Node      // Path is always set for Set, Deleted, Appended and Message; a message has no Version
+	Until  time.Time // of a Message: when it is void, by its sender's clock
+	Cursor Cursor    // none of a Message: who resumes gets no messages that were sent meanwhile
 }
 
 // Watch is a snapshot followed by every later update.
@@ -349,6 +362,15 @@ type Bus interface {
 	// pattern matches the path itself and everything under it, unless it is
 	// exact.
 	Watch(ctx context.Context, patterns []Pattern, o WatchOptions) (Watch, error)
+	// Send sends a live message, such as who is here, or where a cursor stands,
+	// to whoever watches the path and asked for messages, here and at other
+	// nodes. Nobody keeps it: it is void after life, which is at most
+	// MaxMessageLife, and MessageLife if it is 0. It takes the right to write
+	// there. That it was sent is all that is promised: on its way it may be
+	// lost, as where too many are sent, or a reader is slow. Of what one device
+	// sends to one path a watch never gets an older message after a newer one,
+	// and none twice. The value has at most MaxMessage bytes.
+	Send(ctx context.Context, a Addr, v Value, life time.Duration) error
 	// Digest says what state a subtree has. It fails with Unsupported if the
 	// node follows only a part of it.
 	Digest(ctx context.Context, a Addr) (Digest, error)

@@ -22,6 +22,8 @@ func RunLimited(t *testing.T, open func(t *testing.T, prefixes []sennit.Addr, ma
 		{"a writer changes its prefixes and nothing else", sennit.Read | sennit.Write | sennit.Remove, limitedWrites},
 		{"a right to write is no right to delete", sennit.Read | sennit.Write, limitedRemove},
 		{"who may only write learns nothing", sennit.Write, limitedBlind},
+		{"a reader gets messages of its prefixes and sends none", sennit.Read, limitedMessages},
+		{"who may only write may send", sennit.Write, limitedSends},
 		{"a watch tells a limited caller no more than a read", sennit.Read, limitedWatch},
 	}
 	prefixes := []sennit.Addr{me("p/mine"), me("q")}

@@ -97,6 +97,10 @@ func Run(t *testing.T, open func(t *testing.T) sennit.Bus) {
 		{"a watch resumes again and again while many write", resumeOften},
 		{"a cursor from elsewhere starts anew", resumeForeign},
 
+		{"a message reaches who asked for it, and leaves nothing behind", messages},
+		{"a message reaches those whose patterns match", messagePatterns},
+		{"a message has limits", messageLimits},
+
 		{"a digest tells states apart", digests},
 		{"a digest of nothing", digestNothing},
 
@@ -313,7 +317,7 @@ func removes(u sennit.Update, p sennit.Path) bool {
 
 func show(u sennit.Update) string {
 	name := map[sennit.UpdateKind]string{
-		sennit.Set: "set", sennit.Deleted: "deleted", sennit.Live: "live", sennit.Reset: "reset", sennit.Appended: "appended",
+		sennit.Set: "set", sennit.Deleted: "deleted", sennit.Live: "live", sennit.Reset: "reset", sennit.Appended: "appended", sennit.Message: "message",
 	}[u.Kind]
 	return fmt.Sprintf("%s %q deep=%v %.40q version=%q cursor=%v", name, u.Node.Path, u.Deep, u.Node.Value.Data, u.Node.Version, u.Cursor)
 }

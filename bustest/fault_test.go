@@ -28,6 +28,7 @@ type bus struct {
 	write  func(context.Context, string, []sennit.Change) (sennit.Version, error)
 	watch  func([]sennit.Pattern, sennit.WatchOptions) ([]sennit.Pattern, sennit.WatchOptions)
 	next   func(sennit.Watch, context.Context) ([]sennit.Update, error)
+	send   func(context.Context, sennit.Addr, sennit.Value, time.Duration) error
 	close  func(sennit.Watch) error
 	digest func(sennit.Digest, error) (sennit.Digest, error)
 }
@@ -52,6 +53,13 @@ func (b *bus) Write(ctx context.Context, root string, changes []sennit.Change) (
 		return b.write(ctx, root, changes)
 	}
 	return b.Bus.Write(ctx, root, changes)
+}
+
+func (b *bus) Send(ctx context.Context, a sennit.Addr, v sennit.Value, life time.Duration) error {
+	if b.send != nil {
+		return b.send(ctx, a, v, life)
+	}
+	return b.Bus.Send(ctx, a, v, life)
 }
 
 func (b *bus) Digest(ctx context.Context, a sennit.Addr) (sennit.Digest, error) {
@@ -297,6 +305,34 @@ var faults = map[string]func(*bus){
 				return nil, ctx.Err()
 			}
 			return u, err
+		}
+	},
+	"messages are lost": func(b *bus) {
+		b.send = func(context.Context, sennit.Addr, sennit.Value, time.Duration) error { return nil }
+	},
+	"messages come to those who did not ask": func(b *bus) {
+		b.watch = func(p []sennit.Pattern, o sennit.WatchOptions) ([]sennit.Pattern, sennit.WatchOptions) {
+			o.Messages = true
+			return p, o
+		}
+	},
+	"messages come twice": func(b *bus) {
+		b.send = func(ctx context.Context, a sennit.Addr, v sennit.Value, life time.Duration) error {
+			return cmp.Or(b.Bus.Send(ctx, a, v, life), b.Bus.Send(ctx, a, v, life))
+		}
+	},
+	"messages are kept": func(b *bus) {
+		b.send = func(ctx context.Context, a sennit.Addr, v sennit.Value, life time.Duration) error {
+			err := b.Bus.Send(ctx, a, v, life)
+			if err == nil {
+				_, err = b.Bus.Write(ctx, a.Root, []sennit.Change{{Kind: sennit.KindPut, Path: a.Path, Value: v}})
+			}
+			return err
+		}
+	},
+	"messages count for as long as they like": func(b *bus) {
+		b.send = func(ctx context.Context, a sennit.Addr, v sennit.Value, life time.Duration) error {
+			return b.Bus.Send(ctx, a, v, min(life, sennit.MaxMessageLife))
 		}
 	},
 	"closing leaves a waiter waiting": func(b *bus) { b.close = func(sennit.Watch) error { return nil } },

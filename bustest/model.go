@@ -100,9 +100,10 @@ type world struct {
 	log     []fact                                // all there was, in order of arrival
 	names   map[string]sennit.Space               // petnames, with the "@"
 	follows []sennit.Space
-	wake    chan struct{} // closed, and replaced, when something happened
-	open    int           // watches
-	commits uint64        // so far
+	mail    []sennit.Update // live messages, in order
+	wake    chan struct{}   // closed, and replaced, when something happened
+	open    int             // watches
+	commits uint64          // so far
 	epoch   uint64
 	stopped bool
 }
@@ -410,6 +411,40 @@ func checkCommit(changes []sennit.Change) error {
 	case size > sennit.MaxCommit:
 		return sennit.Errorf(sennit.TooLarge, "a commit of %d bytes; at most %d are allowed", size, sennit.MaxCommit)
 	}
+	return nil
+}
+
+// Send is [sennit.Bus.Send].
+func (v view) Send(_ context.Context, a sennit.Addr, val sennit.Value, life time.Duration) error {
+	v.world.mu.Lock()
+	defer v.world.mu.Unlock()
+	s, err := v.resolve(a.Root)
+	if err != nil {
+		return err
+	}
+	life = cmp.Or(life, sennit.MessageLife)
+	may, sees := v.can(sennit.Write, s, a.Path), v.can(sennit.Read, s, a.Path)
+	err = checkCommit([]sennit.Change{{Kind: sennit.KindPut, Path: a.Path, Value: val}})
+	switch {
+	case !may && !sees:
+		return errNothing
+	case !may:
+		return sennit.Errorf(sennit.Denied, "you may read %s, but send nothing there", a.Path)
+	case err != nil:
+		return err
+	case strings.ContainsFunc(val.Type, func(r rune) bool { return r < ' ' || r > '~' }):
+		return sennit.Errorf(sennit.BadInput, "%q is not a media type", val.Type)
+	case len(val.Data) > sennit.MaxMessage:
+		return sennit.Errorf(sennit.TooLarge, "a message of %d bytes", len(val.Data))
+	case life < time.Millisecond || life > sennit.MaxMessageLife:
+		return sennit.Errorf(sennit.BadInput, "a message that counts for %v", life)
+	}
+	now := time.Now()
+	val.Data = slices.Clone(val.Data)
+	v.world.mail = append(v.world.mail, sennit.Update{Kind: sennit.Message, Space: s, Until: now.Add(life), Node: sennit.Node{
+		Path: a.Path, Value: val, Author: sennit.Principal{Space: v.me, Device: v.device}, Time: now,
+	}})
+	v.world.wakeAll()
 	return nil
 }
 

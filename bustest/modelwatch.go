@@ -6,6 +6,7 @@ import (
 	"slices"
 	"sort"
 	"strings"
+	"time"
 
 	"github.com/sennit/sennit"
 )
@@ -21,6 +22,7 @@ type modelWatch struct {
 	// The world's mutex guards what follows.
 	pending []sennit.Update // what is left of the snapshot
 	at      int             // of the log: this much was told
+	sent    int             // of the mail: this much was told, or isn't wanted
 	epoch   uint64          // in which it was told
 	closed  bool
 }
@@ -59,7 +61,7 @@ func (v view) Watch(_ context.Context, patterns []sennit.Pattern, o sennit.Watch
 		}
 		w.patterns = append(w.patterns, selector{space: s, p: p})
 	}
-	w.epoch = v.world.epoch
+	w.epoch, w.sent = v.world.epoch, len(v.world.mail)
 	switch from := o.Since; {
 	case from == sennit.Cursor{}:
 		w.snapshot()
@@ -141,6 +143,12 @@ func (w *modelWatch) take() ([]sennit.Update, <-chan struct{}, error) {
 		updates = w.tell(updates, f)
 	}
 	w.at = len(world.log)
+	for _, u := range world.mail[w.sent:] {
+		if w.o.Messages && time.Now().Before(u.Until) && w.selects(u.Space, u.Node.Path) && w.view.can(sennit.Read, u.Space, u.Node.Path) {
+			updates = append(updates, u)
+		}
+	}
+	w.sent = len(world.mail)
 	return updates, world.wake, nil
 }
 

@@ -69,6 +69,7 @@ type Node struct {
 	keys   admitted
 	spaces sync.Map // sennit.Space -> *space
 	blobs  blobs
+	mail   mail
 
 	mu     sync.Mutex // guards what follows
 	queue  []*request
@@ -121,6 +122,7 @@ func open(c Config) (*Node, error) {
 		cfg: c, st: c.Store, hub: hub.New[*sennit.Update](hub.Config{Ring: 2 * sennit.MaxOps}), self: c.Identity.Principal(),
 		wake: make(chan struct{}, 1), room: make(chan struct{}),
 		own: map[ownLog]*logState{}, logs: map[uint32]*logState{},
+		mail:  newMail(),
 		blobs: blobs{pins: map[sennit.Blob]int{}, changed: make(chan struct{})},
 	}
 	if n.cfg.Undo == 0 {
@@ -226,6 +228,7 @@ func (n *Node) Run(ctx context.Context) error {
 	defer stopWaking()
 	wakers.Go(func() { n.hub.Run(hctx) })
 	wakers.Go(func() { n.collectDue(hctx) })
+	wakers.Go(func() { n.deliver(hctx) })
 	held := time.NewTimer(time.Hour)
 	defer held.Stop()
 	for {

@@ -54,8 +54,13 @@ type watch struct {
 	busy   bool       // Next runs; it alone touches what comes after these
 	closed bool
 	sub    *hub.Sub[*sennit.Update]
+	mail   *hub.Sub[*Message] // nil if messages are not wanted
+	mailed int                // for so many of pats
+	sent   []*Message         // taken, but not put out yet
 
-	view    *store.View // while there are sources
+	rouse   chan struct{} // has a token when sub, mail or Close may have something new; nil without mail
+	quiet   bool          // the last look at sub and mail found nothing
+	view    *store.View   // while there are sources
 	sources []source
 	out     []sennit.Update
 	whole   int // so many of out are of commits of which all was told
@@ -104,6 +109,9 @@ func (b *view) Watch(_ context.Context, patterns []sennit.Pattern, o sennit.Watc
 		return nil, sennit.Errorf(sennit.BadInput, "a watch with a queue of %d bytes", o.Queue)
 	}
 	w := &watch{b: b, o: o, sights: map[*space]sight{}}
+	if o.Messages {
+		w.rouse = make(chan struct{}, 1)
+	}
 	for _, p := range patterns {
 		if err := w.resolve(p); err != nil {
 			return nil, err
@@ -111,9 +119,7 @@ func (b *view) Watch(_ context.Context, patterns []sennit.Pattern, o sennit.Watc
 	}
 	v, err := w.join()
 	if err != nil {
-		if w.sub != nil {
-			w.sub.Close()
-		}
+		_ = w.Close()
 		return nil, err
 	}
 	w.view, w.at = v, v.N
@@ -204,22 +210,63 @@ func (w *watch) subscribe() {
 	if w.spans != nil {
 		topics = append(topics, hub.Topic{Path: followsTopic})
 	}
-	sub := w.b.n.hub.Subscribe(topics, nil)
+	var wake func()
+	var mail *hub.Sub[*Message]
+	if w.rouse != nil {
+		wake = w.wake
+		if mail = w.mail; mail == nil || w.mailed < len(w.pats) { // else it would lose what waits
+			mail, w.mailed = w.b.n.mail.hub.Subscribe(topics, wake), len(w.pats)
+		}
+	}
+	sub := w.b.n.hub.Subscribe(topics, wake)
 	for _, sp := range limited { // now, since what changes from now on is heard
 		if _, ok := w.sights[sp]; !ok {
 			w.sights[sp] = w.b.n.sees(w.b.c, sp)
 		}
 	}
 	w.mu.Lock()
-	old := w.sub
-	w.sub = sub
-	if w.closed {
-		old = sub
+	old, oldMail := w.sub, w.mail
+	w.sub, w.mail = sub, mail
+	closed := w.closed
+	if closed {
+		old, oldMail = sub, mail
 	}
 	w.mu.Unlock()
 	if old != nil {
 		old.Close()
 	}
+	if oldMail != nil && (oldMail != mail || closed) {
+		oldMail.Close()
+	}
+}
+
+// wake lets a Next that waits look again.
+func (w *watch) wake() {
+	select {
+	case w.rouse <- struct{}{}:
+	default:
+	}
+}
+
+// wait waits until there may be something new.
+func (w *watch) wait(ctx context.Context) error {
+	if w.rouse == nil {
+		return w.sub.Wait(ctx)
+	}
+	if !w.quiet { // only who found nothing is woken
+		return nil
+	}
+	select {
+	case <-w.rouse:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.closed {
+		return errClosed
+	}
+	return nil
 }
 
 // Next implements [sennit.Watch].
@@ -253,7 +300,7 @@ func (w *watch) Next(ctx context.Context) ([]sennit.Update, error) {
 		if w.view != nil {
 			continue // events had it go on from the store
 		}
-		if err := w.sub.Wait(ctx); err != nil {
+		if err := w.wait(ctx); err != nil {
 			return nil, err
 		}
 	}
@@ -280,7 +327,7 @@ func (w *watch) fill() error {
 	if w.view != nil {
 		w.view.Release()
 		w.view = nil
-		if k := len(w.out); k > 0 && w.live && !w.o.Tail {
+		if k := len(w.out); k > 0 && w.live && !w.o.Tail && w.out[k-1].Kind != sennit.Message {
 			w.out[k-1].Cursor = w.cursor(w.at) // who has all of the present state has all up to here
 		}
 	}
@@ -363,7 +410,9 @@ func (w *watch) tell(sp *space, u *sennit.Update, n uint64) error {
 // cursor behind its commit, and Next returns all of them.
 func (w *watch) events() error {
 	w.whole = len(w.out)
+	silent := w.collect() // first: what was written before a message was sent is among the events then
 	events, lagged := w.sub.Take(nil, math.MaxInt)
+	w.quiet = silent && len(events) == 0 && !lagged
 	if lagged {
 		return w.again(false)
 	}
@@ -392,6 +441,7 @@ func (w *watch) events() error {
 	if !w.o.Tail {
 		w.coalesce()
 	}
+	w.hand()
 	return nil
 }
 
@@ -473,12 +523,18 @@ func (w *watch) again(reset bool) error {
 func (w *watch) Close() error {
 	w.mu.Lock()
 	w.closed = true
-	sub := w.sub
+	sub, mail := w.sub, w.mail
 	if !w.busy {
 		w.free()
 	}
 	w.mu.Unlock()
-	sub.Close()
+	if sub != nil {
+		sub.Close()
+	}
+	if mail != nil {
+		mail.Close()
+		w.wake()
+	}
 	return nil
 }
 
@@ -486,7 +542,7 @@ func (w *watch) free() {
 	if w.view != nil {
 		w.view.Release()
 	}
-	w.view, w.sources, w.out = nil, nil, nil
+	w.view, w.sources, w.out, w.sent = nil, nil, nil, nil
 }
 
 // Subscribe calls wake when something arrives in a space, or, for the zero

@@ -55,6 +55,7 @@ const (
 	FrameWelcome   FrameType = 14
 	FrameProblem   FrameType = 15
 	FrameAddrs     FrameType = 16
+	FrameLive      FrameType = 17
 )
 
 // Frame is one message of the replication protocol.
@@ -113,6 +114,8 @@ func DecodeFrame(b []byte) (number uint64, f Frame, err error) {
 			a.Addrs = append(a.Addrs, string(r.text(maxAddr)))
 		}
 		f = a
+	case FrameLive:
+		f = r.live()
 	case FrameProblem:
 		f = r.problem()
 	default:
@@ -149,6 +152,8 @@ func TagOf(f Frame) Tag {
 	case *Need:
 		return f.Tag
 	case *Ack:
+		return f.Tag
+	case *Live:
 		return f.Tag
 	}
 	return Tag{}
@@ -453,6 +458,29 @@ type Ack struct {
 
 func (*Ack) frame() FrameType           { return FrameAck }
 func (a *Ack) append(dst []byte) []byte { return binary.AppendUvarint(append(dst, a.Tag[:]...), a.N) }
+
+// Live carries a live message, to be given to watchers and passed on. Space
+// stands in it again, because its device signed that.
+//
+//	tag | signature 64 bytes | live message
+type Live struct {
+	Tag     Tag
+	Sig     [64]byte
+	Message *LiveMessage
+}
+
+func (*Live) frame() FrameType { return FrameLive }
+
+func (l *Live) append(dst []byte) []byte {
+	return append(append(append(dst, l.Tag[:]...), l.Sig[:]...), l.Message.Bytes()...)
+}
+
+func (r *reader) live() *Live {
+	l := &Live{Tag: r.tag8()}
+	copy(l.Sig[:], r.take(64))
+	l.Message = r.liveMessage()
+	return l
+}
 
 // Ping asks whether the other side is there; an answer is a ping as well.
 //

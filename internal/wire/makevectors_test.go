@@ -248,9 +248,7 @@ func (w *world) commits() []example {
 func (w *world) statements() []example {
 	ana, ben := w.ana.Space(), w.ben.Space()
 	me := sennit.Principal{Space: ana, Device: w.laptop.public()}
-	live := &wire.LiveMessage{
-		Space: ana, Path: "doc", Author: me, Clock: noon(5000), Expires: 10_000, Type: "application/json", Body: []byte(`{"cursor":12}`),
-	}
+	live := w.live()
 	cert := wire.HostCert{Author: me, Host: w.host.public(), Until: 1783512000000}
 	redeem := wire.Redeem{Invitation: w.invitation.public(), Inviter: ana, Invitee: sennit.Principal{Space: ben, Device: w.phone.public()}}
 	seed := nonce("link")
@@ -264,6 +262,14 @@ func (w *world) statements() []example {
 			Space: ana, Host: w.host.public(), Seed: seed, Until: 29715120, Open: "chirp",
 			Addrs: [][]byte{unhexed("047f000001910223fa"), unhexed("0429000000000000000000000000000000010623fa")},
 		}, nil},
+	}
+}
+
+// live is a live message: where the cursor of Ana's laptop stands.
+func (w *world) live() *wire.LiveMessage {
+	return &wire.LiveMessage{
+		Space: w.ana.Space(), Path: "doc", Author: sennit.Principal{Space: w.ana.Space(), Device: w.laptop.public()},
+		Clock: noon(5000), Expires: 10_000, Type: "application/json", Body: []byte(`{"cursor":12}`),
 	}
 }
 

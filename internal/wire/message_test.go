@@ -42,7 +42,7 @@ func messages() []kindOfMessage {
 		of("evidence", func(t *rapid.T) wire.Frame { return &wire.EvidenceFrame{Evidence: *evidence(t)} }),
 		of("redeem", redeemFrame),
 		of("welcome", func(t *rapid.T) wire.Frame { return &wire.Welcome{Evidence: *evidence(t)} }),
-		of("problem", problem), of("addrs", addrsFrame),
+		of("problem", problem), of("addrs", addrsFrame), of("live", liveFrame),
 	}
 }
 
@@ -163,6 +163,10 @@ func want(t *rapid.T) wire.Frame {
 		}
 		return it
 	})}
+}
+
+func liveFrame(t *rapid.T) wire.Frame {
+	return &wire.Live{Tag: tag(t), Sig: filled[[64]byte](t), Message: liveMessage(t)}
 }
 
 func need(t *rapid.T) wire.Frame {
@@ -317,6 +321,13 @@ func messageRefusals() (cs []refusal) {
 	add("want", "nothing", want(raw(0, 0, 0, 1, "print")), want(raw(0, 0, 0, 0)), b, "want")
 	add("need", "size over 2^48", raw(8, 1, tag8, h32(1), uint64(wire.MaxSeq)), raw(8, 1, tag8, h32(1), uint64(wire.MaxSeq+1)), b, "over its limit")
 	add("ack", "tag too short", raw(9, 1, tag8, 1), raw(9, 1, rep("t", 7)), b, "ends early")
+	live := func(m wire.LiveMessage) []byte { return raw(17, 1, tag8, rep("s", 64), m.Bytes()) }
+	said := wire.LiveMessage{Path: "doc", Type: "t", Body: []byte("b")}
+	add("live", "cut off", live(said), live(said)[:len(live(said))-1], b, "ends early")
+	add("live", "more", live(said), append(live(said), 0), b, "left over")
+	add("live", "reserved", live(said), live(wire.LiveMessage{Path: ".acl/x"}), b, "reserved")
+	add("live", "too long", live(wire.LiveMessage{Body: make([]byte, wire.MaxLive)}), live(wire.LiveMessage{Body: make([]byte, wire.MaxLive+1)}), b, "over its limit")
+	add("live", "lasts too long", live(wire.LiveMessage{Expires: wire.MaxLiveExpiry}), live(wire.LiveMessage{Expires: wire.MaxLiveExpiry + 1}), b, "over its limit")
 	add("ping", "flag 2", raw(10, 1, 1), raw(10, 1, 2), b, "flag")
 	add("ask", "more", raw(11, 1), raw(11, 1, 0), b, "left over")
 	add("evidence", "cut off", raw(12, 1, one), raw(12, 1, one[:len(one)-1]), b, "malformed")
@@ -402,6 +413,7 @@ func (w *world) messages() []example {
 		{Path: "chirp/likes", Kind: wire.ItemBucket, Own: own, Prints: [][5]byte{[5]byte(digest[13:18])}, Kids: [][4]byte{[4]byte(digest[18:22])}},
 	}
 	wide := wire.Item{Path: "chirp/posts", Nibbles: "\x0f", Kind: wire.ItemGrandchildren, Nodes: map[uint8][4]byte{0x12: [4]byte(digest[22:26])}}
+	live := w.live()
 	made := func(name string, number uint64, f wire.Frame, sigs ...vectorSig) example {
 		kind, _, _ := strings.Cut(name, "/")
 		_, short, _ := strings.Cut(name, "/")
@@ -438,6 +450,7 @@ func (w *world) messages() []example {
 			sigOf(w.invitation, "redeem", redeem.Bytes())),
 		made("welcome/ana", 1, &wire.Welcome{Evidence: anas}),
 		made("problem/expired", 1, &wire.Problem{Code: sennit.Expired, Message: "the invitation was used already"}),
+		made("live/cursor", 9, &wire.Live{Tag: tag, Sig: w.laptop.sign("live", live.Bytes()), Message: live}, sigOf(w.laptop, "live", live.Bytes())),
 		made("addrs/one", 2, &wire.Addrs{Addrs: []string{"/ip4/127.0.0.1/udp/4001/quic-v1"}}),
 	}
 }

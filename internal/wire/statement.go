@@ -10,9 +10,9 @@ import (
 
 // Bounds of statements that aren't logged.
 const (
-	MaxLive       = 4 << 10 // bytes of a live message's body
-	MaxLiveExpiry = 60_000  // milliseconds
-	MaxLink       = 300     // bytes of an invitation link
+	MaxLive       = sennit.MaxMessage // bytes of a live message's body
+	MaxLiveExpiry = 60_000            // milliseconds: sennit.MaxMessageLife
+	MaxLink       = 300               // bytes of an invitation link
 	MaxLinkAddrs  = 3
 	MaxLinkAddr   = 128     // bytes of each
 	maxLinkUntil  = 1 << 40 // minutes since 1970
@@ -44,6 +44,11 @@ func (m *LiveMessage) Bytes() []byte {
 // DecodeLiveMessage decodes a live message without its signature.
 func DecodeLiveMessage(b []byte) (*LiveMessage, error) {
 	r := reader{b: b}
+	m := r.liveMessage()
+	return m, r.end("live message")
+}
+
+func (r *reader) liveMessage() *LiveMessage {
 	m := new(LiveMessage)
 	r.tag(tagLive, "live message")
 	m.Space, m.Path = sennit.Space(r.hash()), r.path()
@@ -53,7 +58,7 @@ func DecodeLiveMessage(b []byte) (*LiveMessage, error) {
 	if m.Path.Reserved() {
 		r.fail("live message: a reserved place")
 	}
-	return m, r.end("live message")
+	return m
 }
 
 // HostCert says that a host (a transport key) speaks for a device. The device
