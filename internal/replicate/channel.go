@@ -34,6 +34,7 @@ type channel struct {
 	feed *node.Feed
 	rest *node.Feed
 	sub  *hub.Sub[*sennit.Update]
+	mail *hub.Sub[*node.Message]
 
 	// Guarded by s.mu.
 	interest prefix.Set // what this node keeps of the space: nothing, if it doesn't follow it
@@ -130,7 +131,7 @@ func (c *channel) begin(ctx context.Context) error {
 	if s.channels[c.tag] != nil || len(s.channels) >= maxChannels {
 		return nil
 	}
-	c.sub = s.n.Subscribe(c.space, s.wake)
+	c.sub, c.mail = s.n.Subscribe(c.space, s.wake), s.n.Messages(c.space, s.wake)
 	c.mine = o
 	s.channels[c.tag] = c
 	s.post(o)
@@ -345,6 +346,7 @@ func (c *channel) equal(at uint64) {
 // close remembers how far the peer's store is known, for the next session.
 func (c *channel) close(ctx context.Context) {
 	c.sub.Close()
+	c.mail.Close()
 	s := c.s
 	s.mu.Lock()
 	theirs, up, saved, claimed := c.theirs, c.up, c.saved, c.claimed

@@ -234,6 +234,7 @@ type Peer struct {
 	Addr      string
 	Since     time.Time
 	Skew      time.Duration // how far its clock is ahead of ours
+	Dropped   uint64        // live messages that it sent faster than they are taken
 	Spaces    []PeerSpace
 }
 

@@ -56,7 +56,9 @@ type session struct {
 	heard     time.Time // of the last message
 	probing   bool      // the peer is asked whether it is there
 	err       error
-	recheck   bool // follows or authority changed
+	recheck   bool   // follows or authority changed
+	budget    budget // of the peer's live messages
+	dropped   uint64 // of them, because they were over it
 }
 
 // serve runs a session until it ends.
@@ -65,7 +67,7 @@ func (r *Replicator) serve(ctx context.Context, conn Conn, dialed bool, join *jo
 		r: r, n: r.n, conn: conn, since: r.cfg.Now(), began: time.Now(), heard: time.Now(), in: r.n.Intake(), join: join,
 		kick: make(chan struct{}, 1), broken: make(chan error, 1), interests: map[[8]byte]bool{}, channels: map[wire.Tag]*channel{},
 	}
-	s.drained = sync.NewCond(&s.mu)
+	s.drained, s.budget = sync.NewCond(&s.mu), newBudget(s.began)
 	s.in.OnDone = s.refused
 	rand.Read(s.nonce[:])
 	if !r.enter(s) {
@@ -217,7 +219,7 @@ func (s *session) open() []*channel {
 
 func (s *session) peer() Peer {
 	s.mu.Lock()
-	p := Peer{Host: s.conn.Host(), Principal: s.who, Addr: s.conn.Addr(), Since: s.since}
+	p := Peer{Host: s.conn.Host(), Principal: s.who, Addr: s.conn.Addr(), Since: s.since, Dropped: s.dropped}
 	for _, c := range s.channels {
 		p.Spaces = append(p.Spaces, PeerSpace{
 			Space: c.space, Synced: c.synced && c.caught, Whole: c.both.Covers(c.in), Acked: c.acked, Gets: c.out,
@@ -357,6 +359,8 @@ func (s *session) handle(ctx context.Context, f wire.Frame) error {
 		c.need(f)
 	case *wire.Ack:
 		c.ack(f)
+	case *wire.Live:
+		return c.hear(f)
 	}
 	return nil
 }

@@ -110,10 +110,14 @@ func (s *session) turn(ctx context.Context, put func(wire.Frame) error, sub *hub
 		if err == nil && !did {
 			did, err = c.drive(ctx, put)
 		}
+		said := false
+		if err == nil {
+			said, err = c.say(put)
+		}
 		if err != nil {
 			return true, err
 		}
-		busy = busy || did
+		busy = busy || did || said
 	}
 	return busy, nil
 }
