@@ -224,6 +224,34 @@ func (c *Client) Write(ctx context.Context, root string, changes []sennit.Change
 	return versionOf(resp.Header.Get("Version")), nil
 }
 
+// Send sends a live message to whoever watches a path; 0 for life means
+// [sennit.MessageLife].
+func (c *Client) Send(ctx context.Context, a sennit.Addr, v sennit.Value, life time.Duration) error {
+	if err := writable(&sennit.Change{Kind: sennit.KindPut, Path: a.Path, Value: v}); err != nil {
+		return err
+	}
+	u, err := locate(a.Root, string(a.Path), false)
+	if err != nil {
+		return err
+	}
+	if u.RawQuery = "live"; life != 0 {
+		u.RawQuery += "=" + strconv.FormatFloat(life.Seconds(), 'f', -1, 64)
+	}
+	header := http.Header{}
+	if v.Type != "" {
+		header["Content-Type"] = []string{v.Type}
+	}
+	resp, err := c.do(ctx, http.MethodPost, u, header, v.Data)
+	if err != nil {
+		return err
+	}
+	resp.Body.Close()
+	if resp.StatusCode != http.StatusAccepted {
+		return c.stranger(resp)
+	}
+	return nil
+}
+
 // writable refuses what requests can't say. All else is the node's to judge.
 func writable(ch *sennit.Change) error {
 	switch {

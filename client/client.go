@@ -149,8 +149,8 @@ func (c *Client) stream(ctx context.Context, method, path string) (io.ReadCloser
 	return resp.Body, nil
 }
 
-// Send sends a body of any size, and reads the answer as JSON into out.
-func (c *Client) Send(ctx context.Context, path string, body io.Reader, out any) error {
+// Upload sends a body of any size, and reads the answer as JSON into out.
+func (c *Client) Upload(ctx context.Context, path string, body io.Reader, out any) error {
 	u, err := url.ParseRequestURI(path)
 	if err != nil || u.Host != "" || !strings.HasPrefix(path, "/") {
 		return sennit.Errorf(sennit.BadInput, "%q is not a path of the node", path)

@@ -105,6 +105,8 @@ func (p *parser) next() (b block, err error) {
 			n.Value.Stream, err = strconv.ParseUint(string(value), 10, 64)
 		case is(name, "Content-Range") && string(value) == "bytes [-0:-0]":
 			b.appended = true
+		case is(name, "Until"):
+			b.update.Until, err = parseTime(string(value))
 		case is(name, "Late"):
 			b.update.Late = string(value) == "?1"
 		case is(name, "Patches"), is(name, "Content-Range"):
@@ -140,6 +142,10 @@ func (b *block) check() error {
 		}
 		if b.update.Late = b.update.Late && b.appended; b.update.Deep || b.update.Node.Path == "" {
 			return malformed("a value at a subtree")
+		}
+	case b.status == 202 && named && !b.update.Until.IsZero():
+		if b.update.Kind = sennit.Message; b.update.Deep || b.update.Node.Path == "" || b.located || b.live || b.appended {
+			return malformed("a message with what only values have")
 		}
 	case (b.status == 404 || b.status == 410) && named:
 		b.update.Kind = sennit.Deleted

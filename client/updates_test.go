@@ -30,7 +30,8 @@ func TestUpdatesAreParsed(t *testing.T) {
 		"HTTP 404\nContent-Location: /SPACE/\nContent-Length:0\n\n" +
 		"HTTP 200 OK\nLive: ?1\nCursor: 7-9\nContent-Length: 0\n\n\n" +
 		"HTTP 205 Reset Content\nContent-Length: 0\n\n\n" +
-		"HTTP 200 OK\nContent-Location: /SPACE/big\nBlob: " + strings.Repeat("ab", 32) + " 123456789012\nContent-Length: 0\n\n\n")
+		"HTTP 200 OK\nContent-Location: /SPACE/big\nBlob: " + strings.Repeat("ab", 32) + " 123456789012\nContent-Length: 0\n\n\n" +
+		"HTTP 202 Accepted\nContent-Location: /SPACE/doc\nAuthor: SPACE DEVICE\nTime: 2026-02-03T04:05:06Z\nUntil: 2026-02-03T04:05:36Z\nContent-Type: a/b\nContent-Length: 2\n\nhi\n")
 	want := []client.Block{
 		{Status: 200, Located: true, Update: sennit.Update{Kind: sennit.Set, Space: space, Cursor: sennit.Cursor{Epoch: 7, N: 8}, Node: sennit.Node{
 			Path: "a b/ü", Version: "l-1", Author: sennit.Principal{Space: space, Device: device}, Time: time.Date(2026, 2, 3, 4, 5, 6, 789e6, time.UTC),
@@ -40,6 +41,9 @@ func TestUpdatesAreParsed(t *testing.T) {
 		{Status: 200, Live: true, Located: true, Update: sennit.Update{Cursor: sennit.Cursor{Epoch: 7, N: 9}}},
 		{Status: 205},
 		{Status: 200, Update: sennit.Update{Kind: sennit.Set, Space: space, Node: sennit.Node{Path: "big"}}},
+		{Status: 202, Update: sennit.Update{Kind: sennit.Message, Space: space, Until: time.Date(2026, 2, 3, 4, 5, 36, 0, time.UTC), Node: sennit.Node{
+			Path: "doc", Author: sennit.Principal{Space: space, Device: device}, Time: time.Date(2026, 2, 3, 4, 5, 6, 0, time.UTC),
+			Value: sennit.Value{Type: "a/b", Data: []byte("hi")}}}},
 	}
 	for name, r := range map[string]io.Reader{
 		"at once":      strings.NewReader(stream),
@@ -91,6 +95,11 @@ func TestMalformedUpdatesAreToldFromBrokenOnes(t *testing.T) {
 		"no blob":                   {"HTTP 200 OK\nBlob: x 1\nContent-Length: 0\n\n", true},
 		"a patch":                   {"HTTP 200 OK\nContent-Range: json .a\nContent-Length: 1\n\nx", true},
 		"patches":                   {"HTTP 200 OK\nPatches: 2\n\n", true},
+		"a message for ever":        {"HTTP 202 Accepted\nContent-Location: /SPACE/a\nContent-Length: 0\n\n", true},
+		"a message nowhere":         {"HTTP 202 Accepted\nUntil: 2026-02-03T04:05:36Z\nContent-Length: 0\n\n", true},
+		"a message at a subtree":    {"HTTP 202 Accepted\nContent-Location: /SPACE/a/\nUntil: 2026-02-03T04:05:36Z\nContent-Length: 0\n\n", true},
+		"a message with a cursor":   {"HTTP 202 Accepted\nContent-Location: /SPACE/a\nUntil: 2026-02-03T04:05:36Z\nCursor: 7-8\nContent-Length: 0\n\n", true},
+		"a message until nonsense":  {"HTTP 202 Accepted\nContent-Location: /SPACE/a\nUntil: soon\nContent-Length: 0\n\n", true},
 		"another status":            {"HTTP 500 Internal\nContent-Location: /SPACE/a\nContent-Length: 0\n\n", true},
 		"broken in the status line": {"HTTP 200 O", false},
 		"broken in the headers":     {"HTTP 200 OK\nContent-Location: /SPA", false},
@@ -110,6 +119,7 @@ func FuzzUpdates(f *testing.F) {
 	for _, s := range []string{
 		"HTTP 200 OK\nContent-Location: /SPACE/a\nVersion: \"l-1\"\nAuthor: SPACE DEVICE\nTime: 2026-02-03T04:05:06Z\nCursor: 1-2\nContent-Type: a/b\nContent-Length: 1\n\nx\n",
 		"HTTP 404 Not Found\nContent-Location: /SPACE/a%20/\nContent-Length: 0\n\n\n\n\nHTTP 200 OK\nLive: ?1\nCursor: 1-2\nContent-Length: 0\n\n",
+		"HTTP 202 Accepted\nContent-Location: /SPACE/a\nUntil: 2026-02-03T04:05:36Z\nContent-Length: 1\n\nx\n",
 		"HTTP 205 Reset Content\nContent-Length: 0\n\n\n", "HTTP 200 OK\nBlob: x 1\nContent-Length: 99\n\n",
 	} {
 		f.Add([]byte(lines(s)))

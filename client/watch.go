@@ -79,6 +79,9 @@ func subscription(patterns []sennit.Pattern, o sennit.WatchOptions) (url.URL, er
 	if o.Tail {
 		q.Set("tail", "")
 	}
+	if o.Messages {
+		q.Set("messages", "")
+	}
 	if o.Newest > 0 {
 		q.Set("newest", strconv.Itoa(o.Newest))
 	}
@@ -295,6 +298,10 @@ func (f *follower) take(b *block) error {
 	u := &b.update
 	if b.status == 205 {
 		f.reset()
+		return nil
+	}
+	if u.Kind == sennit.Message { // no part of any commit
+		f.batch, f.size = append(f.batch, *u), f.size+updateBytes+len(u.Node.Path)+len(u.Node.Value.Data)
 		return nil
 	}
 	if u.Kind != 0 {

@@ -103,13 +103,17 @@ func live(cursor string) string {
 	return "HTTP 200 OK\nLive: ?1\nCursor: " + cursor + "\nContent-Length: 0\n\n\n"
 }
 
+func said(path string) string {
+	return "HTTP 202 Accepted\nContent-Location: /SPACE/" + path + "\nUntil: 2026-02-03T04:05:36Z\nContent-Length: 1\n\nx\n"
+}
+
 const reset = "HTTP 205 Reset Content\nContent-Length: 0\n\n\n"
 
 // tell writes updates as a line: paths, with cursors, and marks.
 func tell(updates []sennit.Update) string {
 	var s []string
 	for _, u := range updates {
-		text := map[sennit.UpdateKind]string{sennit.Set: "+", sennit.Deleted: "-", sennit.Live: "live", sennit.Reset: "reset"}[u.Kind] + string(u.Node.Path)
+		text := map[sennit.UpdateKind]string{sennit.Set: "+", sennit.Deleted: "-", sennit.Live: "live", sennit.Reset: "reset", sennit.Message: "!"}[u.Kind] + string(u.Node.Path)
 		if u.Cursor != (sennit.Cursor{}) {
 			text += fmt.Sprintf("@%d-%d", u.Cursor.Epoch, u.Cursor.N)
 		}
@@ -140,6 +144,11 @@ func TestWatchGoesOnWhereItWas(t *testing.T) {
 		"broken within the snapshot": {
 			scripts: []script{{text: set("p/a", "") + set("p/b", "")}, {text: set("p/a", "") + set("p/b", "") + live("1-5"), stay: true}},
 			want:    "+p/a +p/b reset +p/a +p/b live@1-5",
+		},
+		"messages belong to no commit": {
+			o:       sennit.WatchOptions{Messages: true},
+			scripts: []script{{text: live("1-5") + said("p/a") + set("p/b", "1-6") + said("p/a")}, {since: "1-6", text: said("p/c") + set("p/d", "1-7"), stay: true}},
+			want:    "live@1-5 !p/a +p/b@1-6 !p/a !p/c +p/d@1-7",
 		},
 		"broken before anything": {
 			scripts: []script{{}, {text: "HTTP 200 O"}, {text: set("p/a", "") + live("1-5"), stay: true}},

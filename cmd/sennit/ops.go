@@ -84,7 +84,7 @@ func (a *app) pushOps(cmd *cobra.Command, file string) error {
 	}
 	defer c.Close()
 	var p daemon.Pushed
-	if err := c.Send(cmd.Context(), "/_node/ops", from, &p); err != nil {
+	if err := c.Upload(cmd.Context(), "/_node/ops", from, &p); err != nil {
 		return err
 	}
 	if a.json {

@@ -25,6 +25,8 @@
 //	PUT /me/a          204 with ETag and Version, after the write is durable
 //	POST /me/a?add=N   204 with Version: the counter grows by N
 //	POST /me/a?append  204 with Version: the stream grows by the body, at most 64 KiB
+//	POST /me/a?live    202: the body, at most sennit.MaxMessage, is sent to whoever
+//	                   watches the path; ?live=10 says for how many seconds it counts
 //	DELETE /me/a       204 with Version: deletes the value, whether or not it is there
 //	DELETE /me/a/      204 with Version: deletes the subtree
 //
@@ -130,8 +132,14 @@
 //	?tail          every change, in order of arrival; otherwise a reader that
 //	               is slow gets only the latest state of each path
 //	?exact         only the value at the path, not what is under it
+//	?messages      live messages as well, from when the snapshot is complete
 //	?also=PATTERN  one pattern more, absolute, a subtree if it ends in a slash,
 //	               otherwise one value; up to 63 times
+//
+// A live message is a block "HTTP 202 Accepted" with Content-Location, Author,
+// Time and Content-Type as a value has them, and with Until, when it is void. It
+// has no Version and no Cursor: it is part of no state, and who resumes gets
+// none that were sent meanwhile. A reader that is slow may lose some.
 //
 // Cursor says where to go on after the connection broke, with the header
 // "Since: <cursor>": everything after it comes, nothing before it, and no

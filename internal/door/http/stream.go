@@ -103,6 +103,8 @@ func (s *stream) append(b []byte, updates []sennit.Update, i int) []byte {
 	switch u.Kind {
 	case sennit.Set, sennit.Deleted, sennit.Appended:
 		return s.block(b, u, s.live && last, false)
+	case sennit.Message:
+		return s.block(b, u, false, false)
 	case sennit.Live:
 		s.live = true
 		b = append(b, "HTTP 200 OK\r\nLive: ?1\r\n"...)
@@ -147,6 +149,8 @@ func (s *stream) appendSingle(b []byte, u *sennit.Update, last bool) []byte {
 		v.now = now
 	case sennit.Appended:
 		return s.block(b, u, last, false)
+	case sennit.Message:
+		return s.block(b, u, false, false)
 	case sennit.Reset:
 		s.live, v.now = false, sennit.Update{}
 	case sennit.Live:
@@ -160,11 +164,14 @@ func (s *stream) appendSingle(b []byte, u *sennit.Update, last bool) []byte {
 	return b
 }
 
-// block appends one update: what is set, or that something is gone.
+// block appends one update: what is set or sent, or that something is gone.
 func (s *stream) block(b []byte, u *sennit.Update, cursor, live bool) []byte {
-	if u.Kind == sennit.Set || u.Kind == sennit.Appended {
+	switch u.Kind {
+	case sennit.Set, sennit.Appended:
 		b = append(b, "HTTP 200 OK\r\n"...)
-	} else {
+	case sennit.Message:
+		b = append(b, "HTTP 202 Accepted\r\n"...)
+	default:
 		b = append(b, "HTTP 404 Not Found\r\n"...)
 	}
 	n := &u.Node
@@ -198,6 +205,9 @@ func (s *stream) block(b []byte, u *sennit.Update, cursor, live bool) []byte {
 	switch u.Kind {
 	case sennit.Set:
 		b = append(append(append(b, "Content-Type: "...), typeOf(n.Value)...), "\r\n"...)
+	case sennit.Message:
+		b = u.Until.UTC().AppendFormat(append(b, "Until: "...), time.RFC3339Nano)
+		b = append(append(append(b, "\r\nContent-Type: "...), typeOf(n.Value)...), "\r\n"...)
 	case sennit.Appended:
 		// A patch that replaces nothing, at the end.
 		b = append(b, "Content-Range: bytes [-0:-0]\r\n"...)

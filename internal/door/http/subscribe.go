@@ -80,6 +80,9 @@ func (d *Door) parseSubscription(r *http.Request, t target) (s subscription, err
 	if s.o.Newest, err = q.count("newest"); err != nil {
 		return s, err
 	}
+	if s.o.Messages, err = q.flag("messages"); err != nil {
+		return s, err
+	}
 	also := q.all("also")
 	if err := q.done(); err != nil {
 		return s, err

@@ -170,8 +170,8 @@ func (t target) grows() (c sennit.Change, err error) {
 	case err != nil:
 		return c, err
 	case counts == appends:
-		return c, sennit.Hint(sennit.Errorf(sennit.BadInput, "a POST to a path adds to a counter or a stream, and this one doesn't say which"),
-			"add 1 with ?add=1; add the body to a stream with ?append; set a value with PUT")
+		return c, sennit.Hint(sennit.Errorf(sennit.BadInput, "a POST to a path adds to a counter or a stream, or sends a live message, and this one doesn't say which"),
+			"add 1 with ?add=1; add the body to a stream with ?append; send it with ?live; set a value with PUT")
 	case appends:
 		c.Kind = sennit.KindAppend
 		return c, nil

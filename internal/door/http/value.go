@@ -197,6 +197,13 @@ func (f *flowing) Read(p []byte) (n int, err error) {
 // post answers POST to a path: of ?add=N, the counter there grows by N; of
 // ?append, the stream there grows by the body.
 func (d *Door) post(w http.ResponseWriter, r *http.Request, c Caller, t target) error {
+	life, live, err := t.life()
+	if err != nil {
+		return err
+	}
+	if live {
+		return d.send(w, r, c, t, life)
+	}
 	change, err := t.grows()
 	if err != nil {
 		return err
