@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/spf13/cobra"
@@ -369,7 +370,7 @@ func (a *app) digest() *cobra.Command {
 
 func (a *app) watch() *cobra.Command {
 	var since string
-	var tail, exact bool
+	var tail, exact, messages bool
 	var newest int
 	cmd := &cobra.Command{
 		Use: "watch PATH...", Short: "print values and every later change",
@@ -379,10 +380,12 @@ interrupted. Where the connection to the node breaks it goes on by itself.
 With --json it prints JSON Lines: the snapshot, {"live":true}, then changes, each
 {"path","kind","value"|"base64"|"blob"|"stream","type","author","version","cursor"}.
 Of kind "append" the value is what a stream grew by; "blob" and "stream" tell what a
-large value is, without its bytes. Changes of one value that come faster than they
+large value is, without its bytes. With --messages live messages come as well, of kind
+"message" and with "until", when they are void; they have no version and no cursor, and
+are not part of what --since goes on from. Changes of one value that come faster than they
 are read are reported once, by the last; --tail reports each one. "cursor" is for
 --since.`,
-		Example:           "  sennit watch notes --json\n  sennit watch '/@follows/*/posts' --newest 50\n  sennit watch notes --tail --since $CURSOR",
+		Example:           "  sennit watch notes --json\n  sennit watch '/@follows/*/posts' --newest 50\n  sennit watch notes --tail --since $CURSOR\n  sennit watch doc --messages",
 		Args:              args(cobra.MinimumNArgs(1)),
 		ValidArgsFunction: a.completePaths(0),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -394,7 +397,7 @@ are read are reported once, by the last; --tail reports each one. "cursor" is fo
 				}
 				patterns = append(patterns, p)
 			}
-			o := sennit.WatchOptions{Tail: tail, Newest: newest}
+			o := sennit.WatchOptions{Tail: tail, Newest: newest, Messages: messages}
 			if since != "" {
 				var err error
 				if o.Since, err = parseCursor(since); err != nil {
@@ -407,6 +410,7 @@ are read are reported once, by the last; --tail reports each one. "cursor" is fo
 	f := cmd.Flags()
 	f.StringVar(&since, "since", "", "go on after this `CURSOR`, without a snapshot")
 	f.BoolVar(&tail, "tail", false, "every change, in order of arrival")
+	f.BoolVar(&messages, "messages", false, "live messages as well")
 	f.BoolVar(&exact, "exact", false, "only the values at the paths, not what is under them")
 	f.IntVar(&newest, "newest", 0, "only the newest `N` values in the snapshot, newest first")
 	return cmd
@@ -453,6 +457,8 @@ func (a *app) update(u sennit.Update) error {
 		a.line("%s %s", path, summary(u.Node.Value))
 	case sennit.Appended:
 		a.line("%s + %s", path, oneLine(u.Node.Value.Data))
+	case sennit.Message:
+		a.line("%s from %s: %s", path, u.Node.Author.Space, oneLine(u.Node.Value.Data))
 	case sennit.Deleted:
 		if u.Deep {
 			path += "/"
@@ -469,7 +475,7 @@ func (a *app) update(u sennit.Update) error {
 // change is an update as watch --json prints it.
 type change struct {
 	Path    string          `json:"path,omitempty"`
-	Kind    string          `json:"kind,omitempty"` // "set", "append", "delete", "delete-deep" or "reset"
+	Kind    string          `json:"kind,omitempty"` // "set", "append", "delete", "delete-deep", "message" or "reset"
 	Value   json.RawMessage `json:"value,omitempty"`
 	Base64  string          `json:"base64,omitempty"`
 	Blob    *blob           `json:"blob,omitempty"`
@@ -479,6 +485,7 @@ type change struct {
 	Author  string          `json:"author,omitempty"`
 	Version sennit.Version  `json:"version,omitempty"`
 	Time    string          `json:"time,omitempty"`
+	Until   string          `json:"until,omitempty"` // of "message"
 	Live    bool            `json:"live,omitempty"`
 	Cursor  string          `json:"cursor,omitempty"`
 }
@@ -507,6 +514,9 @@ func isJSON(typ string) bool {
 	return err == nil && (name == "application/json" || strings.HasSuffix(name, "+json"))
 }
 
+// timeText is a time as --json prints it: RFC 3339, in milliseconds.
+func timeText(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000Z07:00") }
+
 func describe(u sennit.Update, root string) change {
 	out := change{Cursor: cursorText(u.Cursor)}
 	switch u.Kind {
@@ -522,6 +532,8 @@ func describe(u sennit.Update, root string) change {
 		}
 	case sennit.Appended:
 		out.Kind, out.Late = "append", u.Late
+	case sennit.Message:
+		out.Kind, out.Until = "message", timeText(u.Until)
 	default:
 		out.Kind = "set"
 	}
@@ -535,11 +547,11 @@ func describe(u sennit.Update, root string) change {
 		out.Author = n.Author.Space.String()
 	}
 	if !n.Time.IsZero() {
-		out.Time = n.Time.UTC().Format("2006-01-02T15:04:05.000Z07:00")
+		out.Time = timeText(n.Time)
 	}
 	switch data := n.Value.Data; {
 	case u.Kind == sennit.Deleted || out.Blob != nil || out.Stream > 0:
-	case u.Kind == sennit.Set && isJSON(out.Type) && json.Valid(data):
+	case (u.Kind == sennit.Set || u.Kind == sennit.Message) && isJSON(out.Type) && json.Valid(data):
 		out.Value = data
 	case utf8.Valid(data):
 		out.Value, _ = json.Marshal(string(data)) // a string always has a form in JSON

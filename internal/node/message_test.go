@@ -39,7 +39,7 @@ func (s sayer) sign(m *wire.LiveMessage) *[64]byte {
 
 // club is a node whose owner lets others write: a guest at "doc", a device of
 // nobody in particular at "wall", and anybody at "board".
-func club(t *testing.T, now func() time.Time) (m *machine, guest, device, anybody sayer) {
+func club(t testing.TB, now func() time.Time) (m *machine, guest, device, anybody sayer) {
 	t.Helper()
 	m = boot(t, &machine{id: newIdentity(t, "owner"), fs: vfs.NewMem(), now: now})
 	t.Cleanup(func() { m.stop() })
@@ -317,6 +317,40 @@ func TestWatchesOfLiveMessages(t *testing.T) {
 				m, guest, _, _ := club(t, nil)
 				f(t, m, guest)
 			})
+		})
+	}
+}
+
+// BenchmarkHear is one message of a peer that is new, or the same one again.
+func BenchmarkHear(b *testing.B) {
+	now := time.UnixMilli(1_800_000_000_000)
+	m, guest, _, _ := club(b, func() time.Time { return now })
+	for _, again := range []bool{false, true} {
+		b.Run(fmt.Sprintf("again=%v", again), func(b *testing.B) {
+			var all []*wire.LiveMessage
+			var sigs []*[64]byte
+			for i := range 4096 {
+				msg := guest.message(m.Self().Space, "doc", now, time.Minute)
+				msg.Clock += uint64(i)
+				all, sigs = append(all, msg), append(sigs, guest.sign(msg))
+			}
+			for i := 0; b.Loop(); i++ {
+				switch i %= len(all); {
+				case again:
+					i = 0
+				case i == 0:
+					b.StopTimer()
+					now = now.Add(time.Minute)
+					for j, msg := range all {
+						msg.Clock += 60_000 << 16
+						sigs[j] = guest.sign(msg)
+					}
+					b.StartTimer()
+				}
+				if fresh, err := m.Hear(all[i], sigs[i], nil); err != nil || !fresh && !again {
+					b.Fatalf("fresh is %v, %v", fresh, err)
+				}
+			}
 		})
 	}
 }
