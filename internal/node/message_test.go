@@ -108,6 +108,11 @@ func TestWhoMaySendLiveMessages(t *testing.T) {
 	if _, err := m.Hear(msg, guest.sign(msg), nil); sennit.CodeOf(err) != sennit.NotFound {
 		t.Errorf("a message in an unknown space: %v", err)
 	}
+	msg = sayer{author: m.Self()}.message(space, "", now, time.Second)
+	own := m.id.SignLive(msg)
+	if _, err := m.Hear(msg, &own, nil); sennit.CodeOf(err) != sennit.Denied {
+		t.Errorf("a message of the owner at the root: %v", err)
+	}
 	msg = guest.message(space, "doc/5", now, time.Second)
 	sig := guest.sign(msg)
 	for i := range sig {
@@ -273,6 +278,24 @@ func TestWatchesOfLiveMessages(t *testing.T) {
 			}
 			mailSend(t, m, "doc/last", 0)
 			wantMail(t, w, "doc/last")
+		},
+		"a message that is not for it, while it waits": func(t *testing.T, m *machine, guest sayer) {
+			w := mailWatch(t, m, node.Caller{Principal: guest.author})
+			got := make(chan []sennit.Update)
+			go func() {
+				updates, err := w.Next(t.Context())
+				if err != nil {
+					t.Error(err)
+				}
+				got <- updates
+			}()
+			for _, p := range []sennit.Path{"wall", "wall", "doc"} {
+				synctest.Wait()
+				mailSend(t, m, p, 0)
+			}
+			if updates := <-got; len(updates) != 1 || updates[0].Node.Path != "doc" {
+				t.Errorf("it was told %v", updates)
+			}
 		},
 		"a watch that is closed": func(t *testing.T, m *machine, _ sayer) {
 			w := mailWatch(t, m, m.Owner())

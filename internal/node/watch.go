@@ -55,7 +55,6 @@ type watch struct {
 	closed bool
 	sub    *hub.Sub[*sennit.Update]
 	mail   *hub.Sub[*Message] // nil if messages are not wanted
-	mailed int                // for so many of pats
 	sent   []*Message         // taken, but not put out yet
 
 	rouse   chan struct{} // has a token when sub, mail or Close may have something new; nil without mail
@@ -214,9 +213,7 @@ func (w *watch) subscribe() {
 	var mail *hub.Sub[*Message]
 	if w.rouse != nil {
 		wake = w.wake
-		if mail = w.mail; mail == nil || w.mailed < len(w.pats) { // else it would lose what waits
-			mail, w.mailed = w.b.n.mail.hub.Subscribe(topics, wake), len(w.pats)
-		}
+		mail = w.b.n.mail.hub.Subscribe(topics, wake)
 	}
 	sub := w.b.n.hub.Subscribe(topics, wake)
 	for _, sp := range limited { // now, since what changes from now on is heard
@@ -227,15 +224,14 @@ func (w *watch) subscribe() {
 	w.mu.Lock()
 	old, oldMail := w.sub, w.mail
 	w.sub, w.mail = sub, mail
-	closed := w.closed
-	if closed {
+	if w.closed {
 		old, oldMail = sub, mail
 	}
 	w.mu.Unlock()
 	if old != nil {
 		old.Close()
 	}
-	if oldMail != nil && (oldMail != mail || closed) {
+	if oldMail != nil {
 		oldMail.Close()
 	}
 }
