@@ -66,6 +66,8 @@ func messages(t *testing.T, bus sennit.Bus) {
 
 	// What is sent after a write comes after it; of many, none comes twice.
 	put(t, bus, "doc", "more")
+	quiet.wantSet("doc", "more")
+	late.wantSet("doc", "more")
 	for i := range 20 {
 		send(t, bus, "doc", strings.Repeat("x", i))
 	}

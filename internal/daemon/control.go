@@ -162,6 +162,9 @@ type Peer struct {
 	Since  time.Time `json:"since"`
 	Synced int       `json:"synced"` // spaces of which both hold the same
 	Spaces int       `json:"spaces"` // spaces that are replicated with it
+
+	// Dropped is the live messages that it sent faster than they are taken.
+	Dropped uint64 `json:"dropped,omitempty"`
 }
 
 // Finding is something that is wrong, and what to do about it.
@@ -191,7 +194,7 @@ func (d *daemon) status(r *http.Request) (int, any, error) {
 		s.Blobs.Pending = append(s.Blobs.Pending, Pending{p.Space.String(), string(p.Path), p.Blob.Size, p.Why})
 	}
 	for _, p := range d.rep.Peers() {
-		out := Peer{Host: replicate.HostText(p.Host), Addr: p.Addr, Since: p.Since.UTC(), Spaces: len(p.Spaces)}
+		out := Peer{Host: replicate.HostText(p.Host), Addr: p.Addr, Since: p.Since.UTC(), Spaces: len(p.Spaces), Dropped: p.Dropped}
 		if !p.Principal.Space.IsZero() {
 			out.Space = p.Principal.Space.String()
 		}
