@@ -6,7 +6,6 @@ import (
 
 	"github.com/sennit/sennit"
 
-	"github.com/sennit/sennit/internal/access"
 	"github.com/sennit/sennit/internal/commit"
 	"github.com/sennit/sennit/internal/store"
 	"github.com/sennit/sennit/internal/tree"
@@ -162,7 +161,8 @@ type runBuilder struct {
 	out   *Batch
 	class wire.Class // Authority: only such; otherwise only data
 	only  []uint32   // ops of the next commit that are wanted, sorted; nil: all
-	plain bool       // commits are given as they are stored: in their own branch, also those without ops, and nothing beside them
+	links *linker
+	plain bool // commits are given as they are stored: in their own branch, also those without ops, and nothing beside them
 	bytes int
 
 	log  *store.Log
@@ -194,35 +194,48 @@ func (b *runBuilder) add(num uint32, seq uint64, skip func(sennit.Hash) bool) er
 	if err != nil || !visible {
 		return err
 	}
-	in, err := b.branch(l, c)
-	if err == nil {
-		err = b.reach(in, seq)
-	}
+	branches, err := b.branches(l, c)
 	if err != nil {
 		return err
 	}
-	b.push(c, parts)
+	for _, in := range branches {
+		if err := b.reach(in, seq); err != nil {
+			return err
+		}
+		b.push(c, parts)
+	}
 	return nil
 }
 
-// branch is the branch of a log in which a commit is proved: where it is stored,
-// unless another one that it is part of shows that it came before a cut.
-func (b *runBuilder) branch(l *store.Log, c *commit.Commit) (*store.Log, error) {
+// branches is those of a log in which a commit is proved: where it is stored,
+// and others that it is part of and that alone show that it came before a cut.
+func (b *runBuilder) branches(l *store.Log, c *commit.Commit) ([]*store.Log, error) {
+	all := []*store.Log{l}
 	if b.plain || !b.f.n.st.Forked(l.ID) {
-		return l, nil
+		return all, nil
+	}
+	if b.links == nil {
+		b.links = newLinker(b.f.space, linkView{b.v})
 	}
 	for _, cut := range b.f.cuts(l) {
-		for _, other := range b.f.n.st.Branches(l.ID) {
-			if cut.Seq < c.Seq || other == l {
+		if cut.Seq < c.Seq {
+			continue
+		}
+		for i, in := range slices.Concat(all, b.f.n.st.Branches(l.ID)) {
+			ok, err := b.links.linked([]*store.Log{in}, c.Seq, c.ID, cut)
+			if err != nil {
+				return nil, err
+			}
+			if !ok {
 				continue
 			}
-			link, err := linked(b.v, []*store.Log{other}, c.Seq, c.ID, cut)
-			if err != nil || link == access.Linked {
-				return other, err
+			if i >= len(all) {
+				all = append(all, in)
 			}
+			break
 		}
 	}
-	return l, nil
+	return all, nil
 }
 
 // cuts is those of a log of data that revocations name.

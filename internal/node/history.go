@@ -80,7 +80,7 @@ func (n *Node) History(ctx context.Context, a sennit.Addr, limit int) ([]Past, e
 
 // past gathers the ops that count and concern some paths, newest first.
 func (n *Node) past(ctx context.Context, v *store.View, sp *space, concerns func(p sennit.Path, deep bool) bool) (all []past, err error) {
-	court := sp.authority().Court()
+	court, links := sp.authority().Court(), newLinker(sp.id, linkView{v})
 	for _, l := range n.st.Logs(sp.num) {
 		if l.Rec.Class != wire.Data {
 			continue
@@ -111,10 +111,7 @@ func (n *Node) past(ctx context.Context, v *store.View, sp *space, concerns func
 				at = seq
 			}
 			q, failed := claim(author, l.ID, seq, rec.ID, rec.Auth, &op), error(nil)
-			q.Link = func(cut wire.Cut) (link access.Link) {
-				link, failed = linked(v, branches, seq, rec.ID, cut)
-				return link
-			}
+			q.Link = links.link(branches, seq, rec.ID, &failed)
 			if counts := court.Judge(q) == access.Valid; failed != nil || !counts || n.early(rec.Clock) {
 				return failed
 			}

@@ -46,13 +46,10 @@ func (t *txn) enforce(sp *space, next *access.Authority, out access.Outcome) err
 func (t *txn) flips(l *store.Log, before, now *access.Authority) (flips bool, err error) {
 	author := sennit.Principal{Space: l.Rec.Principal, Device: l.Rec.Device}
 	was, is := before.Court(), now.Court()
-	branches := t.b.Branches(l.ID)
+	branches, links := t.b.Branches(l.ID), newLinker(now.Space(), linkView{t.loaded})
 	err = t.loaded.Commits(l.Num, 1, func(seq uint64, c *wire.Stored) error {
 		var failed error
-		link := func(cut wire.Cut) (link access.Link) {
-			link, failed = linked(t.loaded, branches, seq, c.ID, cut)
-			return link
-		}
+		link := links.link(branches, seq, c.ID, &failed)
 		err := t.loaded.Ops(l.Num, seq, func(_ uint32, raw []byte) error {
 			op, err := wire.DecodeOp(raw)
 			if err != nil {

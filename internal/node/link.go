@@ -10,41 +10,102 @@ import (
 )
 
 // This file is about links: whether a commit is in the past of another one of
-// its log, which verdicts depend on where somebody's rights were revoked. What
-// shows it is the log's tree of ids. It always has the leaves of commits that
+// its log, on which verdicts depend where somebody's rights were revoked. What
+// shows it is the log's tree of ids. It has all that is needed of commits that
 // are here; so the commit that a cut names is never dropped (see dropWhole), and
 // travels with those below it (see runBuilder.mark).
 
-// nodes is where the nodes of logs' trees can be read.
-type nodes interface {
-	Node(log uint32, at commit.Place) (sennit.Hash, error)
+// linker knows what it found out about links. What is certain stays so.
+type linker struct {
+	space sennit.Space
+	r     linkReader
+	pasts map[pastOf]*commit.Past
 }
 
-// linked says whether a commit is in the past of the one that a cut names,
-// which may be in any of the log's branches.
-func linked(r nodes, branches []*store.Log, seq uint64, id sennit.Hash, cut wire.Cut) (access.Link, error) {
+// linkReader reads commits and the nodes of logs' trees.
+type linkReader interface {
+	Node(log uint32, at commit.Place) (sennit.Hash, error)
+	at(l *store.Log, seq uint64) (*commit.Commit, error) // nil if it isn't here
+}
+
+// pastOf names what came before a commit in a branch of its log.
+type pastOf struct {
+	branch uint32
+	last   sennit.Hash
+}
+
+func newLinker(space sennit.Space, r linkReader) *linker {
+	return &linker{space, r, map[pastOf]*commit.Past{}}
+}
+
+// linked reports whether it is certain that a commit is in the past of the one
+// that a cut names, by one of the log's branches.
+func (k *linker) linked(branches []*store.Log, seq uint64, id sennit.Hash, cut wire.Cut) (bool, error) {
 	for _, l := range branches {
-		last, err := r.Node(l.Num, commit.Place{Index: cut.Seq - 1})
-		if err != nil {
-			return access.Unknown, err
-		}
-		if last != commit.Leaf(cut.Last[:]) {
+		past, err := k.past(l, cut)
+		if past == nil || err != nil {
+			if err != nil {
+				return false, err
+			}
 			continue
 		}
-		switch here, err := r.Node(l.Num, commit.Place{Index: seq - 1}); {
-		case err != nil || here.IsZero():
-			return access.Unknown, err
-		case here == commit.Leaf(id[:]):
-			return access.Linked, nil
+		if ok, err := past.Holds(seq, id); ok || err != nil {
+			return ok, err
 		}
-		return access.Apart, nil
 	}
-	return access.Unknown, nil
+	return false, nil
 }
 
-// Node is a node of a log's tree: one that is stored, or one of the run that is
-// being taken.
-func (t *txn) Node(log uint32, at commit.Place) (sennit.Hash, error) {
+// past is what came before the commit that a cut names, nil if that isn't in
+// the branch, or what came before it can't be told.
+func (k *linker) past(l *store.Log, cut wire.Cut) (*commit.Past, error) {
+	at := pastOf{l.Num, cut.Last}
+	if p := k.pasts[at]; p != nil {
+		return p, nil
+	}
+	c, err := k.r.at(l, cut.Seq)
+	if err != nil || c == nil || c.ID != cut.Last {
+		return nil, err
+	}
+	peaks := commit.Peaks{Size: cut.Seq - 1}
+	for _, at := range commit.Decompose(0, peaks.Size) {
+		h, err := k.r.Node(l.Num, at)
+		if err != nil || h.IsZero() {
+			return nil, err
+		}
+		peaks.Nodes = append(peaks.Nodes, h)
+	}
+	p := commit.NewPast(c, k.space, peaks, func(at commit.Place) (sennit.Hash, error) { return k.r.Node(l.Num, at) })
+	if p != nil && l.Num != unstored {
+		k.pasts[at] = p
+	}
+	return p, nil
+}
+
+// link is what a verdict asks about a commit. An error is kept in failed.
+func (k *linker) link(branches []*store.Log, seq uint64, id sennit.Hash, failed *error) func(wire.Cut) access.Link {
+	return func(cut wire.Cut) access.Link {
+		ok, err := k.linked(branches, seq, id, cut)
+		if err != nil {
+			*failed = err
+		}
+		if ok {
+			return access.Linked
+		}
+		return access.Unknown
+	}
+}
+
+// linkView reads links from a view.
+type linkView struct{ *store.View }
+
+func (v linkView) at(l *store.Log, seq uint64) (*commit.Commit, error) { return stored(v, l, seq) }
+
+// linkTxn reads links from a group commit under way: what is stored, and what
+// is being taken.
+type linkTxn struct{ *txn }
+
+func (t linkTxn) Node(log uint32, at commit.Place) (sennit.Hash, error) {
 	if t.taking != nil && t.into.Num == log {
 		for _, c := range t.taking.commits {
 			if at.Level == 0 && c.Seq == at.Index+1 {
@@ -63,6 +124,20 @@ func (t *txn) Node(log uint32, at commit.Place) (sennit.Hash, error) {
 	return t.b.Node(log, at)
 }
 
+func (t linkTxn) at(l *store.Log, seq uint64) (*commit.Commit, error) {
+	if t.taking != nil && t.into.Num == l.Num {
+		for _, c := range t.taking.commits {
+			if c.Seq == seq {
+				return c, nil
+			}
+		}
+	}
+	if l.Num == unstored {
+		return nil, nil
+	}
+	return stored(t.b, l, seq)
+}
+
 // branches is those of a log, with the one that a run begins.
 func (t *txn) branches(id sennit.Hash) []*store.Log {
 	all := t.b.Branches(id)
@@ -72,46 +147,61 @@ func (t *txn) branches(id sennit.Hash) []*store.Log {
 	return all
 }
 
-// valid asks whether an op of a commit of a log counts.
-func (t *txn) valid(sp *space, ls *logState, c *commit.Commit, op *wire.Op) (bool, error) {
-	q := claim(ls.author, c.Log, c.Seq, c.ID, c.Auth, op)
-	var failed error
-	if sp.rules.Revoked(ls.author) {
-		q.Link = func(cut wire.Cut) access.Link {
-			link, err := linked(t, t.branches(c.Log), c.Seq, c.ID, cut)
-			if err != nil {
-				failed = err
-			}
-			return link
-		}
+// linker is the group commit's for a space.
+func (t *txn) linker(sp *space) *linker {
+	if t.links == nil {
+		t.links = map[sennit.Space]*linker{}
 	}
-	return ls.under(sp.rules).Judge(q) == access.Valid, failed
+	if t.links[sp.id] == nil {
+		t.links[sp.id] = newLinker(sp.id, linkTxn{t})
+	}
+	return t.links[sp.id]
 }
 
-// links reports whether a run that is being taken shows what was not known:
-// which commits of its log are in the past of one that a cut names. Then those
-// that waited for it are judged again.
-func (t *txn) links(sp *space, ls *logState, run *checkedRun) (bool, error) {
+// valid asks whether an op of a commit of a log counts.
+func (t *txn) valid(sp *space, ls *logState, c *commit.Commit, op *wire.Op) (ok bool, err error) {
+	q := claim(ls.author, c.Log, c.Seq, c.ID, c.Auth, op)
+	if sp.rules.Revoked(ls.author) {
+		q.Link = t.linker(sp).link(t.branches(c.Log), c.Seq, c.ID, &err)
+	}
+	return ls.under(sp.rules).Judge(q) == access.Valid, err
+}
+
+// showsLinks reports whether a run that is being taken may show links: it has the
+// commit that a cut names. first says that the commit wasn't here.
+func (t *txn) showsLinks(sp *space, ls *logState, run *checkedRun) (shows, first bool, err error) {
 	if !sp.rules.Revoked(ls.author) {
-		return false, nil
+		return false, false, nil
 	}
 	for _, cut := range sp.rules.Cuts(run.id) {
-		if cut.Seq <= run.before.Size {
-			continue
-		}
-		at := commit.Place{Index: cut.Seq - 1}
-		now, err := t.Node(ls.Num, at)
-		if err != nil || now != commit.Leaf(cut.Last[:]) {
-			return false, err
-		}
-		before := sennit.Hash{}
-		if ls.Num != unstored {
-			before, err = t.b.Node(ls.Num, at)
-		}
-		// In a log that forked, what is below the cut may be known by another branch.
-		if err != nil || before != now || len(t.branches(run.id)) > 1 {
-			return true, err
+		for _, c := range run.commits {
+			if c.ID != cut.Last {
+				continue
+			}
+			shows = true
+			if ls.Num == unstored {
+				first = true
+			} else if have, err := t.b.Commit(ls.Num, cut.Seq); err != nil || have == nil {
+				return true, true, err
+			}
 		}
 	}
-	return false, nil
+	return shows, first, nil
+}
+
+// rejudgeRun applies what of a run waited and counts now.
+func (t *txn) rejudgeRun(sp *space, run *checkedRun) error {
+	var waiting []place
+	for _, l := range t.b.Branches(run.id) {
+		for _, c := range run.commits {
+			w, waits, err := t.b.WaitOf(sp.num, l.Num, c.Seq)
+			if err != nil {
+				return err
+			}
+			if waits {
+				waiting = append(waiting, place{l.Num, c.Seq, before{Wait: w, waits: true, arrived: w.Arrived}})
+			}
+		}
+	}
+	return t.again(sp, waiting)
 }

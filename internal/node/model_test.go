@@ -228,7 +228,7 @@ func (s *scene) revoke() {
 	if s.drops {
 		return
 	}
-	if s.coin() {
+	if s.nodes[0].Self().Space == s.space && s.coin() {
 		who := wire.Who{Subject: wire.SubjectSpace, Key: s.people[s.between(0, 3)].space()}
 		m := s.nodes[0]
 		if _, err := m.Revoke(context.Background(), m.Owner(), s.space, []node.Revocation{{Who: who, Prefix: sennit.Path(oneOf(s, []string{"", "a"})), Void: s.between(0, 3) == 0}}); err != nil {

@@ -29,7 +29,8 @@ type txn struct {
 	blobs   bool                    // some put names one
 	taking  *checkedRun             // what is being taken,
 	into    *logState               // and the branch that it is part of
-	nodes   []treeNode              // room
+	links   map[sennit.Space]*linker
+	nodes   []treeNode // room
 	events  []hub.Event[*sennit.Update]
 }
 
@@ -175,12 +176,12 @@ func (t *txn) take(sp *space, run *checkedRun) (added int, err error) {
 	}
 	t.taking, t.into = run, ls
 	defer func() { t.taking, t.into = nil, nil }()
-	links, err := t.links(sp, ls, run)
+	shows, first, err := t.showsLinks(sp, ls, run)
 	if err != nil {
 		return 0, err
 	}
 	fresh, shared, err := t.missing(ls, run)
-	if err != nil || len(fresh) == 0 && !links {
+	if err != nil || len(fresh) == 0 && !shows {
 		return 0, err
 	}
 	if err := t.refuse(sp, ls, fresh); err != nil {
@@ -215,10 +216,14 @@ func (t *txn) take(sp *space, run *checkedRun) (added int, err error) {
 		}
 	}
 	t.grow(ls, run.after, run.nodes)
-	if links {
-		if err := t.rejudge(sp, run.id); err != nil {
-			return 0, err
-		}
+	switch {
+	case first: // it may show of everything in the log that it came before
+		err = t.rejudge(sp, run.id)
+	case shows:
+		err = t.rejudgeRun(sp, run)
+	}
+	if err != nil {
+		return 0, err
 	}
 	if at := (ownLog{sp.id, run.rec.Class}); t.n.own[at] != nil && t.n.own[at].ID == run.id {
 		// Somebody knows more of this node's log than it does: its store is an

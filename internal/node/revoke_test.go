@@ -1,0 +1,146 @@
+package node_test
+
+import (
+	"context"
+	"slices"
+	"testing"
+
+	"github.com/sennit/sennit"
+
+	"github.com/sennit/sennit/internal/node"
+	"github.com/sennit/sennit/internal/wire"
+)
+
+// TestNobodyWritesBelowTheirCut: somebody who was removed signs a commit under
+// an old number, and a later one whose past names both it and the commit that
+// the cut names. It counts nowhere, in whatever order things come.
+func TestNobodyWritesBelowTheirCut(t *testing.T) {
+	newIdentity(t, "owner")
+	newIdentity(t, "left")
+	newIdentity(t, "right")
+	for _, order := range []string{"hrf", "hfr", "rhf", "rfh", "frh", "fhr", "rf", "fr"} {
+		t.Run(order, func(t *testing.T) {
+			if err := inBubble(t, func(f failer) {
+				s := newScene(f, t, newChoices(1, 60))
+				defer s.close()
+				m := s.nodes[0]
+				s.admit(m)
+				ana := s.people[2]
+				auth := []sennit.Hash{allowed(f, s, m, wire.Grant{Who: wire.Who{Subject: wire.SubjectSpace, Key: ana.space()}, May: sennit.Write})}
+				s.evidence(m)
+
+				clock := uint64(s.base.UnixMilli()) << 16
+				honest := newLog(s.space, ana.space(), secret("ana 1"), wire.Data, 1)
+				for i := range 6 {
+					honest.write(f, clock+uint64(i), auth, putOp("a", string(rune('0'+i))))
+				}
+				forged := honest.fork(2)
+				forged.write(f, clock+2, auth, putOp("b", "forged"))
+				for _, c := range honest.commits[3:5] {
+					forged.adopt(c) // whose pasts don't hold the forged one
+				}
+				forged.write(f, clock+9, auth, putOp("c", "forged"))
+
+				revoke := func() {
+					cut := wire.Cut{Log: honest.rec.ID(), Seq: 5, Last: honest.commits[4].ID}
+					v := wire.Revoke{Who: wire.Who{Subject: wire.SubjectSpace, Key: ana.space()}, Cuts: []wire.Cut{cut}}
+					s.fetch()
+					l := s.rules[slices.IndexFunc(s.rules, func(l *log) bool { return l.key != nil })]
+					s.authorize(l, wire.Op{Kind: sennit.KindRevoke, Body: v.Append(nil)})
+					if err := m.deliver(l.rec, l.whole(f)); err != nil {
+						f.Fatalf("revoke: %v", err)
+					}
+				}
+				for _, step := range order {
+					switch step {
+					case 'h':
+						s.tolerate(m.deliver(honest.rec, honest.whole(f)))
+					case 'r':
+						revoke()
+					case 'f':
+						only := forged.run(f, 0, 3, 6, func(seq int) bool { return seq == 3 }, allOps)
+						s.tolerate(m.deliver(forged.rec, only))
+					}
+				}
+				for p, want := range map[sennit.Path]string{"a": "4", "b": "", "c": ""} {
+					if p == "a" && len(order) == 2 {
+						want = "" // the commits that count never came
+					}
+					got, err := m.Bus(m.Owner()).Get(context.Background(), sennit.Addr{Root: "me", Path: p})
+					if err != nil && sennit.CodeOf(err) != sennit.NotFound || string(got.Value.Data) != want {
+						f.Fatalf("/%s shows %q, want %q (%v)", p, got.Value.Data, want, err)
+					}
+				}
+				m.whole(f, "the node")
+			}); err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+}
+
+// allowed makes a rule, and tells the commit that has it.
+func allowed(f failer, s *scene, m *machine, g wire.Grant) sennit.Hash {
+	if _, err := m.Allow(context.Background(), m.Owner(), s.space, []wire.Grant{g}); err != nil {
+		f.Fatalf("allow: %v", err)
+	}
+	s.fetch()
+	return s.heads[len(s.heads)-1]
+}
+
+// TestRevoke: what is here of what somebody wrote stays, or goes with their
+// rights; a collection keeps what shows that it counts.
+func TestRevoke(t *testing.T) {
+	for _, void := range []bool{false, true} {
+		newIdentity(t, "owner")
+		newIdentity(t, "left")
+		newIdentity(t, "right")
+		if err := inBubble(t, func(f failer) {
+			s := newScene(f, t, newChoices(1, 60))
+			defer s.close()
+			m := s.nodes[0]
+			s.admit(m)
+			ana := s.people[2]
+			auth := []sennit.Hash{allowed(f, s, m, wire.Grant{Who: wire.Who{Subject: wire.SubjectSpace, Key: ana.space()}, May: sennit.Write})}
+			s.evidence(m)
+			clock := uint64(s.base.UnixMilli()) << 16
+			l := newLog(s.space, ana.space(), secret("ana 1"), wire.Data, 1)
+			for i := range 40 {
+				l.write(f, clock+uint64(i), auth, putOp([]string{"kept", "often"}[min(i, 1)], string(rune('A'+i))))
+			}
+			deliver := func(last int) {
+				if err := m.deliver(l.rec, l.run(f, 0, 1, last, all, allOps)); err != nil {
+					f.Fatalf("deliver: %v", err)
+				}
+			}
+			deliver(30)
+			if _, err := m.Revoke(context.Background(), m.Owner(), s.space, []node.Revocation{{
+				Who: wire.Who{Subject: wire.SubjectSpace, Key: ana.space()}, Void: void,
+			}}); err != nil {
+				f.Fatalf("revoke: %v", err)
+			}
+			deliver(40)
+			for range 2 {
+				for p, want := range map[sennit.Path]string{"kept": "A", "often": string(rune('A' + 29))} {
+					if void {
+						want = ""
+					}
+					got, err := m.Bus(m.Owner()).Get(context.Background(), sennit.Addr{Root: "me", Path: p})
+					if err != nil && sennit.CodeOf(err) != sennit.NotFound || string(got.Value.Data) != want {
+						f.Fatalf("void %v: /%s shows %q, want %q (%v)", void, p, got.Value.Data, want, err)
+					}
+				}
+				if _, err := m.Collect(context.Background(), s.space, nil); err != nil {
+					f.Fatalf("collect: %v", err)
+				}
+				m.whole(f, "the node")
+				if err := m.stop(); err != nil {
+					f.Fatalf("stop: %v", err)
+				}
+				boot(f, m)
+			}
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
