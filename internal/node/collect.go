@@ -323,6 +323,8 @@ func (s seqs) any(first, last uint64) bool {
 	return false
 }
 
+func (s seqs) remove(seq uint64) { s[seq/64] &^= 1 << (seq % 64) }
+
 func (s *seqs) add(seq uint64) {
 	for uint64(len(*s)) <= seq/64 {
 		*s = append(*s, 0)
@@ -333,15 +335,20 @@ func (s *seqs) add(seq uint64) {
 // remove drops ops of one stretch of a log.
 func (c *collector) remove(ctx context.Context, p part, commits []kept, doomed []at) error {
 	d := &drop{log: p.log, sparse: map[uint64][]uint32{}}
+	gone := c.gone[p.log.Num]
 	flush := func() error {
 		if len(d.whole)+len(d.sparse) == 0 {
 			return nil
 		}
 		err := c.submit(ctx, d)
+		for _, w := range d.stayed {
+			gone.remove(w.seq)
+			c.Commits--
+			c.Dropped -= uint64(w.ops)
+		}
 		d = &drop{log: p.log, sparse: map[uint64][]uint32{}}
 		return err
 	}
-	gone := c.gone[p.log.Num]
 	for _, h := range commits {
 		k := 0
 		for k < len(doomed) && doomed[k].seq() == h.seq {
@@ -368,8 +375,9 @@ func (c *collector) remove(ctx context.Context, p part, commits []kept, doomed [
 			}
 		}
 	}
+	err := flush()
 	c.gone[p.log.Num] = gone
-	return flush()
+	return err
 }
 
 // prune removes the nodes of a log's tree that prove nothing about what is

@@ -24,6 +24,7 @@ type drop struct {
 	log    *store.Log
 	whole  []whole             // commits, in order
 	sparse map[uint64][]uint32 // ops of others
+	stayed []whole             // those of whole that did not go: the committer says so
 	heads  []commit.Place      // nodes of the log's tree below which nothing is left
 
 	arrivals []uint64
@@ -45,7 +46,7 @@ func (t *txn) drop(sp *space, d *drop) error {
 		if err != nil {
 			return err
 		}
-		if err := t.dropWhole(sp, ls, d.whole); err != nil {
+		if err := t.dropWhole(sp, ls, d); err != nil {
 			return err
 		}
 		for seq, ops := range d.sparse {
@@ -71,7 +72,8 @@ func (t *txn) drop(sp *space, d *drop) error {
 // prove about others is kept: the heads of the largest subtrees of the log's tree
 // that hold nothing else. A log that forked keeps its trees whole: which branch
 // a commit is part of can be seen in its leaf only.
-func (t *txn) dropWhole(sp *space, ls *logState, all []whole) error {
+func (t *txn) dropWhole(sp *space, ls *logState, d *drop) error {
+	all := d.whole
 	forked, cuts := t.n.st.Forked(ls.ID), sp.rules.Cuts(ls.ID)
 	var ids []sennit.Hash // of those that follow each other
 	flush := func(end uint64) error {
@@ -94,6 +96,7 @@ func (t *txn) dropWhole(sp *space, ls *logState, all []whole) error {
 	next := uint64(0)
 	drop := func(w whole, rec *wire.Stored) error {
 		if present(rec) != w.ops || slices.ContainsFunc(cuts, func(c wire.Cut) bool { return c.Last == rec.ID }) {
+			d.stayed = append(d.stayed, w)
 			return nil // more of it has arrived, or it proves that others came before it
 		}
 		if w.seq != next && len(ids) > 0 {

@@ -3,7 +3,9 @@ package node_test
 import (
 	"context"
 	"slices"
+	"strconv"
 	"testing"
+	"time"
 
 	"github.com/sennit/sennit"
 
@@ -99,6 +101,11 @@ func TestRevoke(t *testing.T) {
 			s := newScene(f, t, newChoices(1, 60))
 			defer s.close()
 			m := s.nodes[0]
+			if err := m.stop(); err != nil {
+				f.Fatalf("stop: %v", err)
+			}
+			m.undo = time.Hour
+			boot(f, m)
 			s.admit(m)
 			ana := s.people[2]
 			auth := []sennit.Hash{allowed(f, s, m, wire.Grant{Who: wire.Who{Subject: wire.SubjectSpace, Key: ana.space()}, May: sennit.Write})}
@@ -120,16 +127,26 @@ func TestRevoke(t *testing.T) {
 				f.Fatalf("revoke: %v", err)
 			}
 			deliver(40)
-			for range 2 {
-				for p, want := range map[sennit.Path]string{"kept": "A", "often": string(rune('A' + 29))} {
-					if void {
-						want = ""
-					}
+			shows := func(want map[sennit.Path]string) {
+				for p, want := range want {
 					got, err := m.Bus(m.Owner()).Get(context.Background(), sennit.Addr{Root: "me", Path: p})
 					if err != nil && sennit.CodeOf(err) != sennit.NotFound || string(got.Value.Data) != want {
 						f.Fatalf("void %v: /%s shows %q, want %q (%v)", void, p, got.Value.Data, want, err)
 					}
 				}
+			}
+			kept, often := "A", string(rune('A'+29))
+			if void {
+				kept, often = "", ""
+			}
+			for range 2 {
+				shows(map[sennit.Path]string{"kept": kept, "often": often})
+				// The commit that the cut names is superseded, and too old to be wanted back.
+				often = "again"
+				if _, err := m.Bus(m.Owner()).Write(context.Background(), "me", []sennit.Change{{Kind: sennit.KindPut, Path: "often", Value: sennit.Value{Data: []byte(often)}}}); err != nil {
+					f.Fatalf("write: %v", err)
+				}
+				time.Sleep(2 * time.Hour)
 				if _, err := m.Collect(context.Background(), s.space, nil); err != nil {
 					f.Fatalf("collect: %v", err)
 				}
@@ -141,6 +158,51 @@ func TestRevoke(t *testing.T) {
 			}
 		}); err != nil {
 			t.Fatal(err)
+		}
+	}
+}
+
+// TestACollectionLeavesWhatARevocationBringsBack: of each path and log the
+// newest 16 versions that something covers.
+func TestACollectionLeavesWhatARevocationBringsBack(t *testing.T) {
+	newIdentity(t, "owner")
+	newIdentity(t, "left")
+	newIdentity(t, "right")
+	for _, back := range []int{1, 2, 9, 16} {
+		if err := inBubble(t, func(f failer) {
+			s := newScene(f, t, newChoices(1, 60))
+			defer s.close()
+			m := s.nodes[0]
+			s.admit(m)
+			ana := s.people[2]
+			auth := []sennit.Hash{allowed(f, s, m, wire.Grant{Who: wire.Who{Subject: wire.SubjectSpace, Key: ana.space()}, May: sennit.Write})}
+			s.evidence(m)
+			l := newLog(s.space, ana.space(), secret("ana 1"), wire.Data, 1)
+			const versions = 40
+			for i := range versions {
+				l.write(f, uint64(s.base.UnixMilli())<<16+uint64(i), auth, putOp("often", strconv.Itoa(i)))
+			}
+			if err := m.deliver(l.rec, l.whole(f)); err != nil {
+				f.Fatalf("deliver: %v", err)
+			}
+			if got, err := m.Collect(context.Background(), s.space, nil); err != nil || got.Dropped == 0 {
+				f.Fatalf("collect: %+v, %v", got, err)
+			}
+			last := l.commits[versions-1-back]
+			v := wire.Revoke{
+				Who: wire.Who{Subject: wire.SubjectSpace, Key: ana.space()}, Cuts: []wire.Cut{{Log: l.rec.ID(), Seq: last.Seq, Last: last.ID}},
+			}
+			rules := s.rules[slices.IndexFunc(s.rules, func(l *log) bool { return l.key != nil })]
+			s.authorize(rules, wire.Op{Kind: sennit.KindRevoke, Body: v.Append(nil)})
+			if err := m.deliver(rules.rec, rules.whole(f)); err != nil {
+				f.Fatalf("revoke: %v", err)
+			}
+			got, err := m.Bus(m.Owner()).Get(context.Background(), sennit.Addr{Root: "me", Path: "often"})
+			if want := strconv.Itoa(versions - 1 - back); err != nil || string(got.Value.Data) != want {
+				f.Fatalf("%d versions back it shows %q, want %q (%v)", back, got.Value.Data, want, err)
+			}
+		}); err != nil {
+			t.Error(err)
 		}
 	}
 }
