@@ -56,6 +56,7 @@ const (
 	FrameProblem   FrameType = 15
 	FrameAddrs     FrameType = 16
 	FrameLive      FrameType = 17
+	FrameSources   FrameType = 18
 )
 
 // Frame is one message of the replication protocol.
@@ -109,13 +110,11 @@ func DecodeFrame(b []byte) (number uint64, f Frame, err error) {
 	case FrameWelcome:
 		f = &Welcome{Evidence: r.someEvidence()}
 	case FrameAddrs:
-		a := new(Addrs)
-		for range r.count(maxAddrs, 1) {
-			a.Addrs = append(a.Addrs, string(r.text(maxAddr)))
-		}
-		f = a
+		f = &Addrs{r.addrs(maxAddrs)}
 	case FrameLive:
 		f = r.live()
+	case FrameSources:
+		f = r.sources()
 	case FrameProblem:
 		f = r.problem()
 	default:
@@ -154,6 +153,8 @@ func TagOf(f Frame) Tag {
 	case *Ack:
 		return f.Tag
 	case *Live:
+		return f.Tag
+	case *Sources:
 		return f.Tag
 	}
 	return Tag{}
@@ -538,14 +539,7 @@ type Addrs struct{ Addrs []string }
 
 func (*Addrs) frame() FrameType { return FrameAddrs }
 
-func (a *Addrs) append(dst []byte) []byte {
-	addrs := a.Addrs[:min(len(a.Addrs), maxAddrs)]
-	dst = binary.AppendUvarint(dst, uint64(len(addrs)))
-	for _, s := range addrs {
-		dst = appendBytes(dst, s)
-	}
-	return dst
-}
+func (a *Addrs) append(dst []byte) []byte { return appendAddrs(dst, a.Addrs, maxAddrs) }
 
 // Problem says why something was refused, in words for people. Words that are
 // too long are cut off.

@@ -42,7 +42,7 @@ func messages() []kindOfMessage {
 		of("evidence", func(t *rapid.T) wire.Frame { return &wire.EvidenceFrame{Evidence: *evidence(t)} }),
 		of("redeem", redeemFrame),
 		of("welcome", func(t *rapid.T) wire.Frame { return &wire.Welcome{Evidence: *evidence(t)} }),
-		of("problem", problem), of("addrs", addrsFrame), of("live", liveFrame),
+		of("problem", problem), of("addrs", addrsFrame), of("live", liveFrame), of("sources", sourcesFrame),
 	}
 }
 
@@ -190,6 +190,16 @@ func problem(t *rapid.T) wire.Frame {
 
 func addrsFrame(t *rapid.T) wire.Frame {
 	return &wire.Addrs{Addrs: list(t, 0, 8, func(t *rapid.T) string { return ascii(t, 256) })}
+}
+
+func sourcesFrame(t *rapid.T) wire.Frame {
+	addrs := func(least int) []string {
+		return list(t, least, wire.MaxSourceAddrs, func(t *rapid.T) string { return ascii(t, 256) })
+	}
+	others := list(t, 0, wire.MaxSources, func(t *rapid.T) wire.Source {
+		return wire.Source{Host: hash(t), Age: number(t, 0, wire.MaxSourceAge), Addrs: addrs(1)}
+	})
+	return &wire.Sources{Tag: tag(t), Own: addrs(0), Others: ascending(others, func(s wire.Source) string { return string(s.Host[:]) })}
 }
 
 // TestWordsOfAProblemAreMadeFit checks that whatever an error says, the
@@ -343,6 +353,21 @@ func messageRefusals() (cs []refusal) {
 	addr := func(n int) []byte { return raw(16, 1, uint64(n), rep(raw(1, "a"), n)) }
 	add("addrs", "nine", addr(8), addr(9), b, "over its limit")
 	add("addrs", "not printable", addr(1), raw(16, 1, 1, 1, 7), b, "text")
+	source := func(host byte) []byte { return raw(h32(host), 0, 1, 1, "a") }
+	of := func(own int, others ...[]byte) []byte {
+		return raw(18, 1, tag8, own, rep(raw(1, "a"), own), len(others), bytes.Join(others, nil))
+	}
+	var hosts [][]byte
+	for i := range wire.MaxSources + 1 {
+		hosts = append(hosts, source(byte(i)))
+	}
+	add("sources", "five own addresses", of(4), of(5), b, "over its limit")
+	add("sources", "seventeen", of(0, hosts[:wire.MaxSources]...), of(0, hosts...), b, "over its limit")
+	add("sources", "unsorted", of(0, source(1), source(2)), of(0, source(2), source(1)), b, "out of order")
+	add("sources", "twice", of(0, source(1), source(2)), of(0, source(1), source(1)), b, "out of order")
+	add("sources", "no address", of(0, source(1)), of(0, raw(h32(1), 0, 0, "aa")), b, "without an address")
+	add("sources", "older than a month", of(0, source(1)), of(0, raw(h32(1), uint64(wire.MaxSourceAge+1), 1, 1, "a")), b, "over its limit")
+	add("sources", "cut off", of(0, source(1)), of(0, source(1)[:34]), b, "longer than its record")
 	return cs
 }
 
@@ -452,5 +477,9 @@ func (w *world) messages() []example {
 		made("problem/expired", 1, &wire.Problem{Code: sennit.Expired, Message: "the invitation was used already"}),
 		made("live/cursor", 9, &wire.Live{Tag: tag, Sig: w.laptop.sign("live", live.Bytes()), Message: live}, sigOf(w.laptop, "live", live.Bytes())),
 		made("addrs/one", 2, &wire.Addrs{Addrs: []string{"/ip4/127.0.0.1/udp/4001/quic-v1"}}),
+		made("sources/one", 8, &wire.Sources{
+			Tag: tag, Own: []string{"/ip4/192.0.2.7/udp/4001/quic-v1"},
+			Others: []wire.Source{{Host: w.host.public(), Age: 90, Addrs: []string{"/dns4/node.example/tcp/4001"}}},
+		}),
 	}
 }
