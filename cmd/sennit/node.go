@@ -16,6 +16,7 @@ import (
 	"github.com/sennit/sennit"
 
 	"github.com/sennit/sennit/internal/daemon"
+	"github.com/sennit/sennit/internal/replicate"
 )
 
 // schema is the version of what the commands print with --json. Members may be
@@ -50,6 +51,8 @@ of the flags. Flags come before variables, and variables before the file.`,
 	f.StringVar(&cfg.HTTP, "http", "", "`ADDRESS` of the HTTP door, or off (SENNIT_HTTP; default "+daemon.DefaultHTTP+" or the next free port)")
 	f.StringArrayVar(&cfg.Listen, "listen", nil, "`MULTIADDR` for peers, repeatable (SENNIT_LISTEN; default QUIC and TCP on a free port, which is kept)")
 	f.StringVar(&cfg.LAN, "lan", "", "look for nodes on the local network, `STATE`: on or off (SENNIT_LAN; default on)")
+	f.StringVar(&cfg.Hidden, "hidden", "", "whether peers keep to themselves where this node is, `STATE`: on or off (SENNIT_HIDDEN; default off)")
+	f.StringVar(&cfg.Guests, "guests", "", "`N` nodes that this one doesn't follow are served at a time, others are sent to those (SENNIT_GUESTS; default "+strconv.Itoa(replicate.DefaultGuests)+")")
 	f.StringVar(&cfg.Reserve, "reserve", "", "`SIZE` of the disk that stays free, such as 500MB, at least 64 MiB (SENNIT_RESERVE; default the larger of 1 GiB and 10 %)")
 	f.StringVar(&cfg.Name, "name", "", "`NAME` of this device, for a new identity (SENNIT_NAME; default the host name)")
 	f.StringVar(&cfg.Log, "log", "", "what to log, `LEVEL`: error, warn, info or debug (SENNIT_LOG; default warn)")

@@ -40,8 +40,8 @@ func (a *app) space(ctx context.Context, text string) (string, error) {
 }
 
 func (a *app) follow() *cobra.Command {
-	var name, host string
-	var addrs, prefixes []string
+	var name string
+	var hosts, addrs, prefixes []string
 	cmd := &cobra.Command{
 		Use: "follow SPACE|@NAME", Short: "replicate somebody's space, or parts of it",
 		Long: `Keeps a copy of what you may read of a space, and keeps it up to date. Following
@@ -51,7 +51,11 @@ for: sennit join
 With --prefix, only what is at and under these paths is kept: the rest takes
 neither room nor traffic, and reads as if it weren't there. Saying other prefixes
 later changes the follow: what is missing is fetched, and what is here of the
-others stays, but gets no newer. --prefix / is everything again.`,
+others stays, but gets no newer. --prefix / is everything again.
+
+With --addr and --host, these nodes are tried, the first of them always; at most
+8, in the place of those that were named before. They tell which others have a
+copy, and those are asked when they can't be reached: see sennit follows --hosts`,
 		Example: "  sennit follow $SPACE --name bob --addr $ADDR\n  sennit follow @bob --name robert\n" +
 			"  sennit follow @bob --prefix posts --prefix profile",
 		Args:              args(cobra.ExactArgs(1)),
@@ -61,7 +65,7 @@ others stays, but gets no newer. --prefix / is everything again.`,
 			if err != nil {
 				return err
 			}
-			in := map[string]any{"name": strings.TrimPrefix(name, "@"), "host": host, "addrs": addrs, "prefixes": prefixes}
+			in := map[string]any{"name": strings.TrimPrefix(name, "@"), "hosts": hosts, "addrs": addrs, "prefixes": prefixes}
 			var out daemon.Follow
 			if err := a.do(cmd.Context(), "PUT", "follows/"+space, in, &out); err != nil {
 				return err
@@ -74,7 +78,7 @@ others stays, but gets no newer. --prefix / is everything again.`,
 	}
 	f := cmd.Flags()
 	f.StringVar(&name, "name", "", "what to call it here: @`NAME`")
-	f.StringVar(&host, "host", "", "`KEY` of a node that has it, if the address doesn't end in it")
+	f.StringArrayVar(&hosts, "host", nil, "`KEY` of a node that has it, if its address doesn't end in it, repeatable")
 	f.StringArrayVar(&addrs, "addr", nil, "`MULTIADDR` of a node that has it, as its status tells, repeatable")
 	f.StringArrayVar(&prefixes, "prefix", nil, "keep only what is at and under this `PATH` of the space, repeatable")
 	return cmd
@@ -98,10 +102,16 @@ func (a *app) unfollow() *cobra.Command {
 }
 
 func (a *app) follows() *cobra.Command {
-	return &cobra.Command{
+	var hosts bool
+	cmd := &cobra.Command{
 		Use: "follows", Short: "list the spaces that are replicated",
-		Long:    "Prints a line for each: what it is called, the space, whether it is live, syncing\nor offline, how many values are here, and which parts are followed if not all are.",
-		Example: "  sennit follows\n  sennit follows --json",
+		Long: `Prints a line for each: what it is called, the space, whether it is live, syncing
+or offline, how many values are here, and which parts are followed if not all are.
+
+With --hosts, a line follows for each node that has it, in the order in which they
+are tried: its key, whether it was chosen or learnt from others, whether it is
+connected or offline, and when both last held the same.`,
+		Example: "  sennit follows\n  sennit follows --hosts\n  sennit follows --json",
 		Args:    args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			var all []daemon.Follow
@@ -123,9 +133,28 @@ func (a *app) follows() *cobra.Command {
 					}
 				}
 				a.line("%s %s %d%s", name, f.State, f.Ops, parts)
+				if hosts {
+					a.hosts(f.Hosts)
+				}
 			}
 			return nil
 		},
+	}
+	cmd.Flags().BoolVar(&hosts, "hosts", false, "list the nodes that have each space as well")
+	return cmd
+}
+
+// hosts prints the nodes that have a space.
+func (a *app) hosts(all []daemon.Host) {
+	for _, h := range all {
+		how, good := "learnt", "never"
+		if h.Chosen {
+			how = "chosen"
+		}
+		if !h.Good.IsZero() {
+			good = h.Good.Local().Format(time.DateTime)
+		}
+		a.line("  %s %s %s %s", h.Host, how, h.State, good)
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/sennit/sennit"
 
 	"github.com/sennit/sennit/internal/peer"
+	"github.com/sennit/sennit/internal/replicate"
 )
 
 // DefaultHTTP is where the HTTP door listens unless it is told otherwise. If
@@ -27,6 +28,8 @@ type Config struct {
 	HTTP    string   `toml:"http"`    // address of the HTTP door; "" is DefaultHTTP or a port near it; "off"
 	Listen  []string `toml:"listen"`  // multiaddrs for peers; empty: QUIC and TCP on a free port, the same after a restart
 	LAN     string   `toml:"lan"`     // "on" or "off": look for nodes on the local network
+	Hidden  string   `toml:"hidden"`  // "on" or "off": peers are not to tell others where this node is
+	Guests  string   `toml:"guests"`  // how many nodes that this one doesn't follow it serves at a time; "" is replicate.DefaultGuests
 	Reserve string   `toml:"reserve"` // bytes of disk that stay free, such as "2GiB"; "" is max(1 GiB, 10 %)
 	Name    string   `toml:"name"`    // of this device, for a new identity
 	Log     string   `toml:"log"`     // "error", "warn", "info" or "debug"
@@ -65,7 +68,7 @@ func (c *Config) Load() error {
 		return sennit.Errorf(sennit.BadInput, "read %s: %w", path, err)
 	case len(meta.Undecoded()) > 0:
 		return sennit.Hint(sennit.Errorf(sennit.BadInput, "%s has the setting %q, which there isn't", path, meta.Undecoded()[0]),
-			"settings are http, listen, lan, reserve, name and log")
+			"settings are http, listen, lan, hidden, guests, reserve, name and log")
 	}
 	var listen []string
 	if env := os.Getenv("SENNIT_LISTEN"); env != "" {
@@ -80,6 +83,8 @@ func (c *Config) Load() error {
 	}
 	pick(&c.HTTP, "SENNIT_HTTP", file.HTTP, "")
 	pick(&c.LAN, "SENNIT_LAN", file.LAN, "on")
+	pick(&c.Hidden, "SENNIT_HIDDEN", file.Hidden, "off")
+	pick(&c.Guests, "SENNIT_GUESTS", file.Guests, "")
 	pick(&c.Reserve, "SENNIT_RESERVE", file.Reserve, "")
 	pick(&c.Name, "SENNIT_NAME", file.Name, hostname())
 	pick(&c.Log, "SENNIT_LOG", file.Log, "warn")
@@ -95,6 +100,12 @@ func (c *Config) check() error {
 	if c.LAN != "on" && c.LAN != "off" {
 		return sennit.Errorf(sennit.BadInput, "lan is %q; it can be on or off", c.LAN)
 	}
+	if c.Hidden != "on" && c.Hidden != "off" {
+		return sennit.Errorf(sennit.BadInput, "hidden is %q; it can be on or off", c.Hidden)
+	}
+	if _, err := c.guests(); err != nil {
+		return err
+	}
 	switch c.Log {
 	case "error", "warn", "info", "debug":
 	default:
@@ -108,6 +119,21 @@ func (c *Config) check() error {
 	}
 	_, err := ParseSize(c.Reserve)
 	return err
+}
+
+// maxGuests is the most that guests can be: package peer closes connections beyond.
+const maxGuests = 96
+
+// guests is how many nodes that this one doesn't follow it serves at a time.
+func (c *Config) guests() (int, error) {
+	if c.Guests == "" {
+		return replicate.DefaultGuests, nil
+	}
+	n, err := strconv.Atoi(c.Guests)
+	if err != nil || n < 1 || n > maxGuests {
+		return 0, sennit.Errorf(sennit.BadInput, "guests is %q; it can be 1 to %d", c.Guests, maxGuests)
+	}
+	return n, nil
 }
 
 // hostname names this device where its owner gives no name: printable ASCII,

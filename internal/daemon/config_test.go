@@ -16,7 +16,7 @@ import (
 // alone takes away the settings of the environment that the test runs in.
 func alone(t *testing.T) {
 	t.Helper()
-	for _, name := range []string{"DATA", "HTTP", "LISTEN", "LAN", "RESERVE", "NAME", "LOG"} {
+	for _, name := range []string{"DATA", "HTTP", "LISTEN", "LAN", "HIDDEN", "GUESTS", "RESERVE", "NAME", "LOG"} {
 		t.Setenv("SENNIT_"+name, "")
 	}
 }
@@ -27,14 +27,16 @@ func TestFlagsComeBeforeVariablesAndThoseBeforeTheFile(t *testing.T) {
 	file := `http = "file:1"
 listen = ["` + one + `", "` + two + `"]
 lan = "off"
+hidden = "on"
+guests = "1"
 reserve = "1MB"
 name = "file"
 log = "error"
 `
 	variables := map[string]string{
-		"SENNIT_HTTP": "env:1", "SENNIT_LISTEN": two + "," + three, "SENNIT_LAN": "on", "SENNIT_RESERVE": "2MB", "SENNIT_NAME": "env", "SENNIT_LOG": "info",
+		"SENNIT_HTTP": "env:1", "SENNIT_LISTEN": two + "," + three, "SENNIT_LAN": "on", "SENNIT_HIDDEN": "off", "SENNIT_GUESTS": "2", "SENNIT_RESERVE": "2MB", "SENNIT_NAME": "env", "SENNIT_LOG": "info",
 	}
-	flags := daemon.Config{HTTP: "flag:1", Listen: []string{three}, LAN: "off", Reserve: "3MB", Name: "flag", Log: "debug"}
+	flags := daemon.Config{HTTP: "flag:1", Listen: []string{three}, LAN: "off", Hidden: "on", Guests: "3", Reserve: "3MB", Name: "flag", Log: "debug"}
 	host, err := os.Hostname()
 	if err != nil {
 		t.Fatal(err)
@@ -47,15 +49,15 @@ log = "error"
 		want daemon.Config
 	}{
 		{"nothing is said", "", nil, daemon.Config{},
-			daemon.Config{Listen: peer.DefaultListen(), LAN: "on", Name: host, Log: "warn"}},
+			daemon.Config{Listen: peer.DefaultListen(), LAN: "on", Hidden: "off", Name: host, Log: "warn"}},
 		{"the file", file, nil, daemon.Config{},
-			daemon.Config{HTTP: "file:1", Listen: []string{one, two}, LAN: "off", Reserve: "1MB", Name: "file", Log: "error"}},
+			daemon.Config{HTTP: "file:1", Listen: []string{one, two}, LAN: "off", Hidden: "on", Guests: "1", Reserve: "1MB", Name: "file", Log: "error"}},
 		{"variables", file, variables, daemon.Config{},
-			daemon.Config{HTTP: "env:1", Listen: []string{two, three}, LAN: "on", Reserve: "2MB", Name: "env", Log: "info"}},
+			daemon.Config{HTTP: "env:1", Listen: []string{two, three}, LAN: "on", Hidden: "off", Guests: "2", Reserve: "2MB", Name: "env", Log: "info"}},
 		{"flags", file, variables, flags, flags},
 		{"flags alone", "", nil, flags, flags},
 		{"some of each", `log = "error"`, map[string]string{"SENNIT_LAN": "off"}, daemon.Config{Name: "flag"},
-			daemon.Config{Listen: peer.DefaultListen(), LAN: "off", Name: "flag", Log: "error"}},
+			daemon.Config{Listen: peer.DefaultListen(), LAN: "off", Hidden: "off", Name: "flag", Log: "error"}},
 	} {
 		t.Run(one.name, func(t *testing.T) {
 			dir := t.TempDir()

@@ -136,8 +136,13 @@ func (d *daemon) open() (err error) {
 	if err != nil {
 		return err
 	}
+	guests, err := d.cfg.guests()
+	if err != nil {
+		return err
+	}
 	d.rep, err = replicate.New(replicate.Config{
 		Node: d.node, Identity: d.id, Self: replicate.Host(d.host.ID()), Dial: d.dial, Addrs: d.host.Addrs, Log: d.log, Now: d.cfg.Now,
+		Hidden: d.cfg.Hidden == "on", Guests: guests,
 	})
 	if err != nil {
 		return err

@@ -23,12 +23,21 @@ type Follow struct {
 	Name     string        `json:"name,omitempty"` // what it is called here, without the @
 	Prefixes []sennit.Path `json:"prefixes"`       // what is followed of it
 	Mode     string        `json:"mode"`
-	Host     string        `json:"host,omitempty"`  // transport key of a node that has it
-	Addrs    []string      `json:"addrs,omitempty"` // multiaddrs of that node
-	State    string        `json:"state"`           // "live": equal to a peer's copy of all that is followed, "syncing" or "offline"
-	Ops      uint64        `json:"ops"`             // live ones of it that are here
-	Peers    int           `json:"peers"`           // that it is replicated with now
+	Hosts    []Host        `json:"hosts"` // that have it, in the order in which they are tried
+	State    string        `json:"state"` // "live": equal to a peer's copy of all that is followed, "syncing" or "offline"
+	Ops      uint64        `json:"ops"`   // live ones of it that are here
+	Peers    int           `json:"peers"` // that it is replicated with now
 	Problem  string        `json:"problem,omitempty"`
+}
+
+// Host is a node that has a followed space, or is said to.
+type Host struct {
+	Host   string    `json:"host"`            // transport key
+	Addrs  []string  `json:"addrs,omitempty"` // multiaddrs
+	Chosen bool      `json:"chosen"`          // by the user or with an invitation; else other nodes told of it
+	Good   time.Time `json:"good,omitzero"`   // when both last held the same of the space; none: never
+	State  string    `json:"state"`           // "connected" or "offline"
+	Why    string    `json:"problem,omitempty"`
 }
 
 func (d *daemon) listFollows(r *http.Request) (int, any, error) {
@@ -41,8 +50,9 @@ func (d *daemon) follows(ctx context.Context) ([]Follow, error) {
 	if err != nil {
 		return nil, err
 	}
-	peers, synced := map[sennit.Space]int{}, map[sennit.Space]bool{}
+	peers, synced, connected := map[sennit.Space]int{}, map[sennit.Space]bool{}, map[replicate.Host]bool{}
 	for _, p := range d.rep.Peers() {
+		connected[p.Host] = true
 		for _, sp := range p.Spaces {
 			peers[sp.Space]++
 			synced[sp.Space] = synced[sp.Space] || sp.Synced && sp.Whole
@@ -58,10 +68,9 @@ func (d *daemon) follows(ctx context.Context) ([]Follow, error) {
 		case out.Peers > 0:
 			out.State = "syncing"
 		}
-		if host, err := sennit.ParseDevice(f.Host); err == nil && out.State == "offline" {
-			if why := d.rep.Failure(replicate.Host(host)); why != nil {
-				out.Problem = why.Error()
-			}
+		out.Hosts = d.hosts(f.Space, connected)
+		if len(out.Hosts) > 0 && out.State == "offline" {
+			out.Problem = out.Hosts[0].Why
 		}
 		if out.Ops, err = d.held(ctx, f.Space); err != nil {
 			return nil, err
@@ -73,7 +82,26 @@ func (d *daemon) follows(ctx context.Context) ([]Follow, error) {
 
 // follow is a follow as it is listed, before anything is known of its state.
 func follow(f node.Follow) Follow {
-	return Follow{Space: f.Space.String(), Name: f.Name, Prefixes: f.Prefixes, Mode: f.Mode, Host: f.Host, Addrs: f.Addrs, State: "offline"}
+	out := Follow{Space: f.Space.String(), Name: f.Name, Prefixes: f.Prefixes, Mode: f.Mode, Hosts: []Host{}, State: "offline"}
+	for _, h := range f.Hosts {
+		out.Hosts = append(out.Hosts, Host{Host: h.Key, Addrs: h.Addrs, Chosen: true, State: "offline"})
+	}
+	return out
+}
+
+// hosts lists who has a space, as far as this node knows.
+func (d *daemon) hosts(space sennit.Space, connected map[replicate.Host]bool) []Host {
+	all := []Host{}
+	for _, s := range d.rep.Sources(space) {
+		h := Host{Host: replicate.HostText(s.Host), Addrs: s.Addrs, Chosen: s.Chosen, Good: s.Good.UTC(), State: "offline"}
+		if connected[s.Host] {
+			h.State = "connected"
+		} else if why := d.rep.Failure(s.Host); why != nil {
+			h.Why = why.Error()
+		}
+		all = append(all, h)
+	}
+	return all
 }
 
 // held counts the live ops that are here of what is followed of a space, and may
@@ -108,8 +136,8 @@ func (d *daemon) putFollow(r *http.Request) (int, any, error) {
 		Name     string   `json:"name"`
 		Prefixes []string `json:"prefixes"` // none: as before, or everything
 		Mode     string   `json:"mode"`
-		Host     string   `json:"host"`
-		Addrs    []string `json:"addrs"`
+		Hosts    []string `json:"hosts"` // keys of nodes that have it; none here or in addrs: as before
+		Addrs    []string `json:"addrs"` // of these nodes, or of others if they end in /p2p/ and a key
 	}
 	if err := read(r, &in); err != nil {
 		return 0, nil, err
@@ -119,13 +147,13 @@ func (d *daemon) putFollow(r *http.Request) (int, any, error) {
 		return 0, nil, sennit.Errorf(sennit.BadInput, "this is your own space")
 	case in.Mode != "" && in.Mode != "live":
 		return 0, nil, sennit.Errorf(sennit.Unsupported, "there is no mode %.40q", in.Mode)
-	case len(in.Addrs) > peer.MaxAddrs:
-		return 0, nil, sennit.Errorf(sennit.BadInput, "there are %d addresses; at most %d are allowed", len(in.Addrs), peer.MaxAddrs)
+	case len(in.Addrs) > node.MaxHosts*peer.MaxAddrs:
+		return 0, nil, sennit.Errorf(sennit.BadInput, "there are %d addresses; at most %d are allowed", len(in.Addrs), node.MaxHosts*peer.MaxAddrs)
 	}
 	if err := d.vacantName(in.Name, space); err != nil {
 		return 0, nil, err
 	}
-	host, addrs, err := parseHost(in.Host, in.Addrs)
+	hosts, err := parseHosts(in.Hosts, in.Addrs)
 	if err != nil {
 		return 0, nil, err
 	}
@@ -146,8 +174,8 @@ func (d *daemon) putFollow(r *http.Request) (int, any, error) {
 		} else if len(f.Prefixes) == 0 {
 			f.Prefixes = prefix.All()
 		}
-		if host != "" {
-			f.Host, f.Addrs = host, addrs
+		if len(hosts) > 0 {
+			f.Hosts = hosts
 		}
 		now = *f
 	}); err != nil {
@@ -333,39 +361,57 @@ func (d *daemon) call(ctx context.Context, space sennit.Space, name string) (str
 	return name, err
 }
 
-// parseHost reads where a follower is to look: the key of a node that has the
-// space, and its addresses. An address that ends in /p2p/ and a peer id, as
-// nodes tell their own, names the node as well.
-func parseHost(host string, addrs []string) (string, []string, error) {
-	var key sennit.Device
-	if host != "" {
-		id, err := peer.ParseID(host)
-		if key = sennit.Device(id); err != nil {
-			if key, err = sennit.ParseDevice(host); err != nil {
-				return "", nil, sennit.Errorf(sennit.BadInput, "%.80q is not a node's key: want a peer id that begins with 12D3KooW, or 52 lower-case base32 characters", host)
-			}
+// parseHosts reads where a follower is to look: the keys of nodes that have the
+// space, and addresses. An address that ends in /p2p/ and a peer id, as nodes
+// tell their own, names its node as well; the others are those of the one node
+// that is named.
+func parseHosts(named, addrs []string) (hosts []node.Host, err error) {
+	at := map[sennit.Device]int{}
+	add := func(key sennit.Device) *node.Host {
+		i, ok := at[key]
+		if !ok {
+			i, at[key] = len(hosts), len(hosts)
+			hosts = append(hosts, node.Host{Key: replicate.HostText(replicate.Host(key))})
 		}
+		return &hosts[i]
+	}
+	var only sennit.Device
+	for _, text := range named {
+		key, err := parseHostKey(text)
+		if err != nil {
+			return nil, err
+		}
+		only = key
+		add(key)
 	}
 	for _, a := range addrs {
 		if !strings.Contains(a, "/p2p/") {
-			if key.IsZero() {
-				return "", nil, sennit.Hint(sennit.Errorf(sennit.BadInput, "the address %.128q doesn't say which node is there", a),
-					"end it in /p2p/ and the node's peer id, as the node itself tells it, or name the node: --host KEY")
+			if len(named) != 1 {
+				return nil, sennit.Hint(sennit.Errorf(sennit.BadInput, "the address %.128q doesn't say which node is there", a),
+					"end it in /p2p/ and the node's peer id, as the node itself tells it, or name one node: --host KEY")
 			}
-			a += "/p2p/" + peer.ID(key).String()
+			a += "/p2p/" + peer.ID(only).String()
 		}
 		id, _, err := peer.ParseAddr(a)
-		switch {
-		case err != nil:
-			return "", nil, err
-		case key.IsZero():
-			key = sennit.Device(id)
-		case key != sennit.Device(id):
-			return "", nil, sennit.Errorf(sennit.BadInput, "the address %.128q is that of another node", a)
+		if err != nil {
+			return nil, err
+		}
+		h := add(sennit.Device(id))
+		if h.Addrs = append(h.Addrs, a); len(h.Addrs) > peer.MaxAddrs {
+			return nil, sennit.Errorf(sennit.BadInput, "there are more than %d addresses of one node", peer.MaxAddrs)
 		}
 	}
-	if key.IsZero() {
-		return "", addrs, nil
+	return hosts, nil
+}
+
+// parseHostKey reads a node's key, as a peer id or as follows tell it.
+func parseHostKey(text string) (sennit.Device, error) {
+	if id, err := peer.ParseID(text); err == nil {
+		return sennit.Device(id), nil
 	}
-	return replicate.HostText(replicate.Host(key)), addrs, nil
+	key, err := sennit.ParseDevice(text)
+	if err != nil {
+		return key, sennit.Errorf(sennit.BadInput, "%.80q is not a node's key: want a peer id that begins with 12D3KooW, or 52 lower-case base32 characters", text)
+	}
+	return key, nil
 }

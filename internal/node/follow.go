@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"slices"
 
 	"github.com/sennit/sennit"
 
@@ -18,8 +19,23 @@ type Follow struct {
 	Name     string       `json:"name,omitempty"`  // petname, "" if none
 	Prefixes prefix.Set   `json:"prefixes"`        // what it takes of the space; an edit that leaves none means everything
 	Mode     string       `json:"mode"`            // "live" or "full"
-	Host     string       `json:"host,omitempty"`  // a replica: its transport id
-	Addrs    []string     `json:"addrs,omitempty"` // where it was reached
+	Hosts    []Host       `json:"hosts,omitempty"` // replicas that its user chose, the preferred one first; at most MaxHosts
+}
+
+// Host is a replica of a space: its transport key, and where it can be reached.
+type Host struct {
+	Key   string   `json:"host"`
+	Addrs []string `json:"addrs,omitempty"` // multiaddrs
+}
+
+// MaxHosts is how many hosts a follow can be given.
+const MaxHosts = 8
+
+// Prefer puts a host before the others of a follow. If there are too many then,
+// the last one is dropped.
+func (f *Follow) Prefer(h Host) {
+	others := slices.DeleteFunc(slices.Clone(f.Hosts), func(o Host) bool { return o.Key == h.Key })
+	f.Hosts = append([]Host{h}, others[:min(len(others), MaxHosts-1)]...)
 }
 
 // Names of local records: of a follow, by space, and of a space, by petname.
@@ -45,7 +61,14 @@ func (n *Node) Follows() ([]Follow, error) {
 
 func decodeFollow(id sennit.Space, b []byte) (f Follow, err error) {
 	if b != nil {
-		err = json.Unmarshal(b, &f)
+		was := struct { // written when a follow had one host
+			*Follow
+			Host  string   `json:"host"`
+			Addrs []string `json:"addrs"`
+		}{Follow: &f}
+		if err = json.Unmarshal(b, &was); was.Host != "" {
+			f.Prefer(Host{was.Host, was.Addrs})
+		}
 	}
 	if f.Space = id; err != nil {
 		err = damagedFollow(err)
@@ -57,8 +80,11 @@ func decodeFollow(id sennit.Space, b []byte) (f Follow, err error) {
 }
 
 // canonical brings the prefixes of a follow into their one form, and fails with
-// BadInput if they are none or too many.
+// BadInput if they are none, or they or the hosts are too many.
 func (f *Follow) canonical() error {
+	if n := len(f.Hosts); n > MaxHosts {
+		return sennit.Errorf(sennit.BadInput, "there are %d nodes to reach for; at most %d are allowed", n, MaxHosts)
+	}
 	if len(f.Prefixes) == 0 {
 		f.Prefixes = prefix.All()
 	}
@@ -101,7 +127,7 @@ func damagedFollow(why error) error {
 // more is, what is missing is fetched. Edits don't overlap. A space that is
 // followed is known, so that it can be watched before anything of it is here. It
 // fails with Conflict if the name is that of another space, and with BadInput if
-// there are more than wire.MaxScope prefixes, or one isn't a path.
+// there are more than wire.MaxScope prefixes or MaxHosts hosts, or a prefix isn't a path.
 func (n *Node) EditFollow(ctx context.Context, id sennit.Space, edit func(f *Follow)) error {
 	return n.submit(ctx, &request{space: id, done: make(chan result, 1), follow: edit}).err
 }

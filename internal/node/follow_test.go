@@ -23,7 +23,8 @@ func TestEditsOfAFollowDontOverlap(t *testing.T) {
 	for i := range editors {
 		all.Go(func() {
 			if err := n.EditFollow(t.Context(), space, func(f *node.Follow) {
-				f.Mode, f.Addrs = "live", append(f.Addrs, fmt.Sprint(i))
+				f.Mode, f.Hosts = "live", []node.Host{{Key: "host"}}
+				f.Name += fmt.Sprint(i%10)
 			}); err != nil {
 				t.Error(err)
 			}
@@ -31,7 +32,7 @@ func TestEditsOfAFollowDontOverlap(t *testing.T) {
 	}
 	all.Wait()
 	follows, err := n.Follows()
-	if err != nil || len(follows) != 1 || len(follows[0].Addrs) != editors {
+	if err != nil || len(follows) != 1 || len(follows[0].Name) != editors {
 		t.Errorf("%+v, %v", follows, err)
 	}
 }
@@ -97,7 +98,7 @@ func TestAFailedEditOfAFollowChangesNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := n.EditFollow(t.Context(), bob, func(f *node.Follow) { f.Name, f.Host = "ann", "elsewhere" }); sennit.CodeOf(err) != sennit.Conflict {
+	if err := n.EditFollow(t.Context(), bob, func(f *node.Follow) { f.Name, f.Hosts = "ann", []node.Host{{Key: "elsewhere"}} }); sennit.CodeOf(err) != sennit.Conflict {
 		t.Fatal(err)
 	}
 	after, err := n.Follows()
@@ -154,5 +155,50 @@ func TestPartsOfAFollow(t *testing.T) {
 	}
 	if keeps, err := n.Keeps(n.Self().Space); err != nil || !keeps.Equal(prefix.All()) {
 		t.Errorf("of its own space it keeps %q, %v", keeps, err)
+	}
+}
+
+// TestHostsOfAFollow: they are bounded, the newest choice comes first, and a
+// record from when there was one host still counts.
+func TestHostsOfAFollow(t *testing.T) {
+	n, space := open(t, vfs.NewMem()), sennit.Space{1}
+	hosts := func() (keys []string) {
+		t.Helper()
+		follows, err := n.Follows()
+		if err != nil || len(follows) != 1 {
+			t.Fatalf("%+v, %v", follows, err)
+		}
+		for _, h := range follows[0].Hosts {
+			keys = append(keys, fmt.Sprint(h.Key, h.Addrs))
+		}
+		return keys
+	}
+	old := `{"prefixes":[""],"mode":"live","host":"old","addrs":["one","two"]}`
+	if err := n.SetLocal(t.Context(), map[string][]byte{"follow/" + space.String(): []byte(old)}); err != nil {
+		t.Fatal(err)
+	}
+	if got := hosts(); !slices.Equal(got, []string{"old[one two]"}) {
+		t.Errorf("a record with one host: %q", got)
+	}
+	prefer := func(h node.Host) {
+		t.Helper()
+		if err := n.EditFollow(t.Context(), space, func(f *node.Follow) { f.Prefer(h) }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	prefer(node.Host{Key: "new"})
+	prefer(node.Host{Key: "old", Addrs: []string{"three"}})
+	if got := hosts(); !slices.Equal(got, []string{"old[three]", "new[]"}) {
+		t.Errorf("what is preferred comes first, once: %q", got)
+	}
+	for i := range node.MaxHosts - 1 {
+		prefer(node.Host{Key: fmt.Sprint(i)})
+	}
+	if got := hosts(); len(got) != node.MaxHosts || got[0] != "6[]" || got[node.MaxHosts-1] != "old[three]" {
+		t.Errorf("%d hosts: %q", len(got), got)
+	}
+	err := n.EditFollow(t.Context(), space, func(f *node.Follow) { f.Hosts = append(f.Hosts, node.Host{Key: "one more"}) })
+	if sennit.CodeOf(err) != sennit.BadInput || len(hosts()) != node.MaxHosts {
+		t.Errorf("one too many: %v", err)
 	}
 }

@@ -73,17 +73,22 @@ type channel struct {
 	seen    map[sennit.Hash]bool
 
 	synced    bool      // equal when last compared
+	agreed    time.Time // when it was last known to be so; zero: never
 	comparing time.Time // when a comparison was begun that is not answered; zero if none is
 	differs   bool      // something differed in this comparison
 	again     int       // comparisons in a row that found a difference
 	next      time.Time // when to compare again
+
+	untoldSources bool          // the peer may not know who else holds the space
+	toldSources   time.Time     // when it was told
+	sources       *wire.Sources // what; of the writer
 }
 
 func newChannel(s *session, space sennit.Space) *channel {
 	self, host := s.r.cfg.Self, s.conn.Host()
 	return &channel{
 		s: s, space: space, driving: bytes.Compare(self[:], host[:]) < 0,
-		seen: map[sennit.Hash]bool{}, push: node.Picks{},
+		seen: map[sennit.Hash]bool{}, push: node.Picks{}, untoldSources: true,
 	}
 }
 
@@ -242,22 +247,21 @@ func (c *channel) supply(theirs *wire.Open) error {
 func (s *session) opened(ctx context.Context, o *wire.Open) error {
 	c := s.channel(o.Tag)
 	if c == nil {
+		id, ok, err := s.spaceOf(o.Tag)
+		if err != nil || !ok {
+			return err
+		}
+		c = newChannel(s, id)
 		wanted, err := s.wanted()
 		if err != nil {
 			return err
 		}
-		known := s.n.Spaces()
-		for _, f := range wanted {
-			known = append(known, f.Space)
-		}
-		for _, id := range known {
-			if s.tag(id) == o.Tag {
-				c = newChannel(s, id)
-				break
-			}
-		}
-		if c == nil {
-			return nil // unfollowed meanwhile
+		if len(o.Interest) > 0 && len(c.reach()) > 0 && !s.admitted(keeping(wanted)) {
+			s.mu.Lock()
+			s.unheard, s.recheck = true, true // the writer tells it where to go
+			s.mu.Unlock()
+			s.wake()
+			return nil
 		}
 		if err := c.begin(ctx); err != nil {
 			return err
@@ -335,6 +339,10 @@ func (c *channel) opened(ctx context.Context, o *wire.Open) error {
 // the peer said at which arrival it held that, and keeps all that this side
 // takes, all that had arrived there by then is here.
 func (c *channel) equal(at uint64) {
+	if c.agreed.IsZero() {
+		defer c.s.r.touch() // the peer has shown that it holds the space
+	}
+	c.agreed = time.Now()
 	c.synced, c.comparing, c.again, c.unsure = true, time.Time{}, 0, false
 	c.next = time.Now().Add(compareEvery)
 	c.settle()

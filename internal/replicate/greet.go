@@ -33,15 +33,26 @@ func (s *session) tag(space sennit.Space) wire.Tag {
 }
 
 // wanted is the spaces that this node wants to hear of: its own and what it
-// follows. It notes whether the peer's host is one through which it follows them.
+// follows. It notes whether the peer's host is one that was chosen to follow somebody through.
 func (s *session) wanted() ([]node.Follow, error) {
 	follows, err := s.n.Follows()
 	host := hostText(s.conn.Host())
-	chosen := slices.ContainsFunc(follows, func(f node.Follow) bool { return f.Host == host })
+	chosen := slices.ContainsFunc(follows, func(f node.Follow) bool {
+		return slices.ContainsFunc(f.Hosts, func(h node.Host) bool { return h.Key == host })
+	})
 	s.mu.Lock()
 	s.chosen = chosen
 	s.mu.Unlock()
 	return append([]node.Follow{{Space: s.n.Self().Space, Prefixes: prefix.All()}}, follows...), err
+}
+
+// keeping is what this node keeps of the spaces that it wants.
+func keeping(wanted []node.Follow) map[sennit.Space]prefix.Set {
+	keeps := map[sennit.Space]prefix.Set{}
+	for _, f := range wanted {
+		keeps[f.Space] = f.Prefixes
+	}
+	return keeps
 }
 
 // greeting is this side's hello.
@@ -161,7 +172,7 @@ func (s *session) reachable(ctx context.Context, f *wire.Addrs) error {
 	}
 	err := s.n.EditFollow(ctx, who.Space, func(fo *node.Follow) {
 		if fo.Mode != "" {
-			fo.Host, fo.Addrs = hostText(s.conn.Host()), f.Addrs
+			fo.Prefer(node.Host{Key: hostText(s.conn.Host()), Addrs: f.Addrs})
 		}
 	})
 	if sennit.CodeOf(err) == sennit.ReadOnly {

@@ -151,7 +151,7 @@ func (s *session) redeem(ctx context.Context, f *wire.RedeemFrame) error {
 	grant := wire.Grant{
 		Prefix: in.Reads, May: sennit.Read, Who: wire.Who{Subject: wire.SubjectSpace, Key: device.Space},
 	}
-	follow := node.Follow{Space: device.Space, Host: hostText(s.conn.Host())}
+	follow := node.Follow{Space: device.Space, Hosts: []node.Host{{Key: hostText(s.conn.Host())}}}
 	switch err := s.befriend(ctx, grant, &f.Evidence, follow); {
 	case sennit.CodeOf(err) == sennit.ReadOnly:
 		return refuse(sennit.ReadOnly, cantWrite)
@@ -199,7 +199,7 @@ func (r *Replicator) use(ctx context.Context, id string, by sennit.Space) (*Invi
 	return in, r.saveInvite(ctx, in)
 }
 
-// befriend lets the peer read, and follows it.
+// befriend lets the peer read, and follows it through its host.
 func (s *session) befriend(ctx context.Context, g wire.Grant, e *wire.Evidence, f node.Follow) error {
 	if err := s.in.Evidence(ctx, s.n.Self().Space, e); err != nil {
 		return err
@@ -220,9 +220,15 @@ func (s *session) befriend(ctx context.Context, g wire.Grant, e *wire.Evidence, 
 		if len(f.Prefixes) == 0 {
 			f.Prefixes = have.Prefixes
 		}
-		if len(f.Addrs) == 0 {
-			f.Addrs = have.Addrs
+		host := f.Hosts[0]
+		if f.Hosts = have.Hosts; len(host.Addrs) == 0 {
+			for _, h := range have.Hosts {
+				if h.Key == host.Key {
+					host.Addrs = h.Addrs
+				}
+			}
 		}
+		f.Prefer(host)
 		*have = f
 	})
 }
@@ -396,18 +402,22 @@ func (s *session) agree(ctx context.Context, j *joining, f *wire.Welcome) error 
 		return err
 	}
 	grant := wire.Grant{May: sennit.Read, Who: wire.Who{Subject: wire.SubjectSpace, Key: j.link.Space}}
-	follow := node.Follow{Space: j.link.Space, Name: j.name, Prefixes: j.parts, Host: hostText(s.conn.Host())}
+	host := node.Host{Key: hostText(s.conn.Host())}
 	for _, b := range j.link.Addrs {
 		if a, err := multiaddr.NewMultiaddrBytes(b); err == nil {
-			follow.Addrs = append(follow.Addrs, a.String())
+			host.Addrs = append(host.Addrs, a.String())
 		}
 	}
+	follow := node.Follow{Space: j.link.Space, Name: j.name, Prefixes: j.parts, Hosts: []node.Host{host}}
 	return s.befriend(ctx, grant, &f.Evidence, follow)
 }
 
 // problem is the peer's no.
 func (s *session) problem(f *wire.Problem) error {
 	err := sennit.Errorf(f.Code, "%s", f.Message)
+	if f.Code == sennit.OverQuota {
+		s.referred()
+	}
 	if j := s.joined(); j != nil {
 		switch f.Code {
 		case sennit.Expired, sennit.Denied:

@@ -8,6 +8,8 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -27,13 +29,15 @@ import (
 // net connects peers by host, in memory and without faults; it counts bytes
 // and messages.
 type net struct {
-	mu    sync.Mutex
-	peers map[replicate.Host]*peer
-	bytes atomic.Int64
-	turns atomic.Int64
-	dying atomic.Pointer[peer]                                               // whose connections are not closed: it vanishes
-	delay atomic.Int64                                                       // nanoseconds that it takes to connect
-	tap   atomic.Pointer[func(from, to replicate.Host, msg []byte) [][]byte] // what arrives instead; nil: the message
+	mu      sync.Mutex
+	peers   map[replicate.Host]*peer
+	dialled map[[2]replicate.Host]int // how often one dialled another
+	opened  int
+	bytes   atomic.Int64
+	turns   atomic.Int64
+	dying   atomic.Pointer[peer]                                               // whose connections are not closed: it vanishes
+	delay   atomic.Int64                                                       // nanoseconds that it takes to connect
+	tap     atomic.Pointer[func(from, to replicate.Host, msg []byte) [][]byte] // what arrives instead; nil: the message
 }
 
 type peer struct {
@@ -42,7 +46,8 @@ type peer struct {
 	host replicate.Host
 	id   *keys.Identity
 	fs   vfs.FS
-	skew time.Duration // that its clock is ahead
+	skew time.Duration    // that its clock is ahead
+	cfg  replicate.Config // what it sets; the rest is the same for all
 	n    *node.Node
 	r    *replicate.Replicator
 	stop func()
@@ -112,17 +117,23 @@ func (p *pipe) Close() error {
 	return nil
 }
 
-func newNet() *net { return &net{peers: map[replicate.Host]*peer{}} }
+func newNet() *net {
+	return &net{peers: map[replicate.Host]*peer{}, dialled: map[[2]replicate.Host]int{}}
+}
 
 // dial connects to a peer that is up.
 func (n *net) dial(self replicate.Host) replicate.Dialer {
-	return func(_ context.Context, host replicate.Host, _ []string) (replicate.Conn, error) {
+	return func(_ context.Context, host replicate.Host, addrs []string) (replicate.Conn, error) {
 		time.Sleep(time.Duration(n.delay.Load()))
 		n.mu.Lock()
 		to := n.peers[host]
+		n.dialled[[2]replicate.Host{self, host}]++
 		n.mu.Unlock()
 		if to == nil {
 			return nil, errors.New("nobody there")
+		}
+		if at := to.at().Addrs; len(at) > 0 && !slices.ContainsFunc(addrs, func(a string) bool { return strings.HasPrefix(at[0], a) }) { // invitations leave the last part out
+			return nil, errors.New("no address of it is known")
 		}
 		a, b := make(chan []byte, 64), make(chan []byte, 64)
 		closed, once := make(chan struct{}), new(sync.Once)
@@ -133,12 +144,24 @@ func (n *net) dial(self replicate.Host) replicate.Dialer {
 	}
 }
 
-func (n *net) peer(t testing.TB, name string) *peer {
+func (n *net) peer(t testing.TB, name string) *peer { return n.peerWith(t, name, replicate.Config{}) }
+
+// open makes a peer of which others may be told, and that serves so many guests;
+// 0: as many as by default.
+func (n *net) open(t testing.TB, name string, guests int) *peer {
+	n.mu.Lock()
+	n.opened++
+	addr := fmt.Sprintf("/ip4/192.0.2.%d/tcp/4001", n.opened)
+	n.mu.Unlock()
+	return n.peerWith(t, name, replicate.Config{Addrs: func() []string { return []string{addr} }, Guests: guests})
+}
+
+func (n *net) peerWith(t testing.TB, name string, c replicate.Config) *peer {
 	id, err := keys.Create(t.TempDir(), keys.Options{DeviceName: name, Now: time.Now()})
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &peer{t: t, net: n, id: id, fs: vfs.NewMem(), host: replicate.Host(id.Host().Public().(ed25519.PublicKey))}
+	p := &peer{t: t, net: n, id: id, cfg: c, fs: vfs.NewMem(), host: replicate.Host(id.Host().Public().(ed25519.PublicKey))}
 	p.start()
 	t.Cleanup(func() {
 		if p.stop != nil {
@@ -163,7 +186,9 @@ func (p *peer) start() {
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	p.r, err = replicate.New(replicate.Config{Node: p.n, Identity: p.id, Self: p.host, Dial: p.net.dial(p.host), Log: log, Now: now})
+	c := p.cfg
+	c.Node, c.Identity, c.Self, c.Dial, c.Log, c.Now = p.n, p.id, p.host, p.net.dial(p.host), log, now
+	p.r, err = replicate.New(c)
 	if err != nil {
 		p.t.Fatal(err)
 	}
@@ -193,6 +218,15 @@ func (p *peer) start() {
 		}
 		p.stop = nil
 	}
+}
+
+// at is where a peer can be reached.
+func (p *peer) at() node.Host {
+	h := node.Host{Key: replicate.HostText(p.host)}
+	if p.cfg.Addrs != nil {
+		h.Addrs = p.cfg.Addrs()
+	}
+	return h
 }
 
 func (p *peer) bus() sennit.Bus { return p.n.Bus(p.n.Owner()) }

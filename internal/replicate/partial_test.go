@@ -47,7 +47,7 @@ func (p *peer) follows(space sennit.Space, via *peer, parts ...sennit.Path) {
 	if err := p.n.EditFollow(context.Background(), space, func(f *node.Follow) {
 		f.Mode, f.Prefixes = "live", parts
 		if via != nil {
-			f.Host = replicate.HostText(via.host)
+			f.Hosts = []node.Host{via.at()}
 		}
 	}); err != nil {
 		p.t.Fatal(err)

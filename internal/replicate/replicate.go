@@ -23,7 +23,6 @@ import (
 	"errors"
 	"log/slog"
 	"maps"
-	"math/rand/v2"
 	"slices"
 	"sync"
 	"time"
@@ -37,17 +36,20 @@ import (
 
 // Times of sessions.
 const (
-	helloTimeout = 10 * time.Second // for the first message
-	pingEvery    = 15 * time.Second // without a message
-	deadAfter    = 45 * time.Second // without a message
-	probeTimeout = 2 * time.Second  // for any message of a peer that dials while it has a session
-	atOnce       = 5 * time.Second  // two sessions that begin within so much of each other
-	lastWords    = time.Second      // to hear a peer out that no longer listens
-	certLife     = 24 * time.Hour   // of host certificates
-	minBackoff   = 500 * time.Millisecond
-	maxBackoff   = time.Minute
-	maxAgreed    = 3               // failures that count at most after a session in which both sides came to agree: two seconds
-	compareEvery = 5 * time.Minute // while all seems equal
+	helloTimeout     = 10 * time.Second // for the first message
+	pingEvery        = 15 * time.Second // without a message
+	deadAfter        = 45 * time.Second // without a message
+	probeTimeout     = 2 * time.Second  // for any message of a peer that dials while it has a session
+	atOnce           = 5 * time.Second  // two sessions that begin within so much of each other
+	lastWords        = time.Second      // to hear a peer out that no longer listens
+	certLife         = 24 * time.Hour   // of host certificates
+	minBackoff       = 500 * time.Millisecond
+	maxBackoff       = time.Minute
+	maxLearntBackoff = time.Hour        // to hosts that nobody chose
+	minBusyPause     = 15 * time.Second // until a host is tried again that was too busy
+	maxBusyPause     = 5 * time.Minute
+	maxAgreed        = 3               // failures that count at most after a session in which both sides came to agree: two seconds
+	compareEvery     = 5 * time.Minute // while all seems equal
 )
 
 // Host is a peer's transport key.
@@ -75,6 +77,8 @@ type Config struct {
 	Self     Host            // this node's transport key
 	Dial     Dialer          // nil: only inbound sessions
 	Addrs    func() []string // where this node can be reached; nil: nowhere
+	Hidden   bool            // peers are not to tell others where this node is
+	Guests   int             // sessions at most in which it serves those whom it doesn't follow; 0: DefaultGuests
 	Log      *slog.Logger
 	Now      func() time.Time // default time.Now
 }
@@ -87,18 +91,11 @@ type Replicator struct {
 	mu       sync.Mutex // guards what follows
 	sessions map[Host]*session
 	dialing  map[Host]*attempt
+	book     *book
+	spreadTo uint64        // the book's news that sessions heard of
 	changed  chan struct{} // closed and replaced when follows, sessions or what they serve change
 
 	invites sync.Mutex // held while one is redeemed
-}
-
-// attempt is the state of reaching one host.
-type attempt struct {
-	failures int
-	agreed   bool // in the last session both sides held the same of some space
-	next     time.Time
-	running  bool
-	err      error
 }
 
 // New makes a replicator.
@@ -112,10 +109,14 @@ func New(c Config) (*Replicator, error) {
 	if c.Addrs == nil {
 		c.Addrs = func() []string { return nil }
 	}
+	if c.Guests == 0 {
+		c.Guests = DefaultGuests
+	}
+	b := newBook(c.Self)
 	return &Replicator{
-		cfg: c, n: c.Node, sessions: map[Host]*session{}, dialing: map[Host]*attempt{},
+		cfg: c, n: c.Node, sessions: map[Host]*session{}, dialing: map[Host]*attempt{}, book: b,
 		changed: make(chan struct{}),
-	}, nil
+	}, b.load(c.Node)
 }
 
 // Run keeps sessions to the hosts of all follows, reconnecting with growing
@@ -158,67 +159,6 @@ func (r *Replicator) Wake() {
 		a.next, a.failures = time.Time{}, 0
 	}
 	r.mu.Unlock()
-	r.touch()
-}
-
-// dialDue starts the attempts that are due, and tells when to look again.
-func (r *Replicator) dialDue(ctx context.Context, wg *sync.WaitGroup) (wait time.Duration) {
-	wait = time.Hour
-	follows, err := r.n.Follows()
-	if err != nil {
-		r.cfg.Log.Error("read follows", "err", err)
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	now := r.cfg.Now()
-	for _, f := range follows {
-		host, ok := parseHost(f.Host)
-		if !ok || host == r.cfg.Self || r.sessions[host] != nil || r.cfg.Dial == nil {
-			continue
-		}
-		a := r.dialing[host]
-		if a == nil {
-			a = new(attempt)
-			r.dialing[host] = a
-		}
-		switch {
-		case a.running:
-		case a.next.After(now):
-			wait = min(wait, a.next.Sub(now))
-		default:
-			a.running = true
-			addrs := f.Addrs
-			wg.Go(func() { r.reach(ctx, host, addrs, a) })
-		}
-	}
-	return wait
-}
-
-// reach runs one session to a host, and says when to try again.
-func (r *Replicator) reach(ctx context.Context, host Host, addrs []string, a *attempt) {
-	begun := r.cfg.Now()
-	dctx, cancel := context.WithTimeout(ctx, 20*time.Second)
-	conn, err := r.cfg.Dial(dctx, host, addrs)
-	cancel()
-	if err == nil {
-		err = r.serve(ctx, conn, true, nil)
-	}
-	r.mu.Lock()
-	a.running, a.err = false, err
-	if r.cfg.Now().Sub(begun) > maxBackoff {
-		a.failures = 0
-	}
-	if a.failures++; a.agreed {
-		// All is well but that it ended: the peer stopped, or somebody with the
-		// same key took its place, as where a data directory was copied.
-		a.failures, a.agreed = min(a.failures, maxAgreed), false
-	}
-	pause := min(maxBackoff, minBackoff<<min(a.failures-1, 10))
-	a.next = r.cfg.Now().Add(pause/2 + rand.N(pause)) // jitter: followers of a host that went away don't all come back at once
-	r.mu.Unlock()
-	if err != nil && ctx.Err() == nil {
-		r.cfg.Log.Debug("session ended", "host", hostText(host), "err", err)
-	}
 	r.touch()
 }
 

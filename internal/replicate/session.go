@@ -15,7 +15,6 @@ import (
 	"github.com/sennit/sennit"
 
 	"github.com/sennit/sennit/internal/node"
-	"github.com/sennit/sennit/internal/prefix"
 	"github.com/sennit/sennit/internal/wire"
 )
 
@@ -52,13 +51,19 @@ type session struct {
 	who       sennit.Principal // theirs, once proved
 	interests map[[8]byte]bool // theirs
 	channels  map[wire.Tag]*channel
+	told      map[sennit.Space]*wire.Sources // by the peer, of what this node keeps or holds
+	toldAt    map[sennit.Space]time.Time     // when it last did
 	asked     bool
 	heard     time.Time // of the last message
 	probing   bool      // the peer is asked whether it is there
 	err       error
-	recheck   bool   // follows or authority changed
-	budget    budget // of the peer's live messages
-	dropped   uint64 // of them, because they were over it
+	recheck   bool      // follows or authority changed
+	budget    budget    // of the peer's live messages
+	dropped   uint64    // of them, because they were over it
+	lookAgain time.Time // when to look whether there is room for the peer; zero: now, or never
+	unheard   bool      // an open of the peer's was not taken, for want of room
+
+	guest bool // it is served, and this node doesn't follow it; guarded by r.mu
 }
 
 // serve runs a session until it ends.
@@ -66,6 +71,7 @@ func (r *Replicator) serve(ctx context.Context, conn Conn, dialed bool, join *jo
 	s := &session{dialed: dialed,
 		r: r, n: r.n, conn: conn, since: r.cfg.Now(), began: time.Now(), heard: time.Now(), in: r.n.Intake(), join: join,
 		kick: make(chan struct{}, 1), broken: make(chan error, 1), interests: map[[8]byte]bool{}, channels: map[wire.Tag]*channel{},
+		told: map[sennit.Space]*wire.Sources{}, toldAt: map[sennit.Space]time.Time{},
 	}
 	s.drained, s.budget = sync.NewCond(&s.mu), newBudget(s.began)
 	s.in.OnDone = s.refused
@@ -174,7 +180,9 @@ func (r *Replicator) leave(s *session) {
 		agreed = agreed || c.synced
 	}
 	s.mu.Unlock()
+	last := s.look()
 	r.mu.Lock()
+	r.note(last)
 	if a := r.dialing[s.conn.Host()]; a != nil {
 		a.agreed = agreed
 	}
@@ -339,6 +347,8 @@ func (s *session) handle(ctx context.Context, f wire.Frame) error {
 		return s.problem(f)
 	case *wire.Addrs:
 		return s.reachable(ctx, f)
+	case *wire.Sources:
+		return s.sources(f)
 	case *wire.Open:
 		return s.opened(ctx, f)
 	}
@@ -378,17 +388,14 @@ func (s *session) match(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	keeps := map[sennit.Space]prefix.Set{}
-	for _, f := range wanted {
-		keeps[f.Space] = f.Prefixes
-	}
+	keeps := keeping(wanted)
 	s.proved()
 	s.mu.Lock()
 	if s.hello == nil {
 		s.mu.Unlock()
 		return nil
 	}
-	nonce, interests := s.hello.Nonce, s.interests
+	nonce, interests, unheard := s.hello.Nonce, s.interests, s.unheard
 	var known []*channel
 	for _, c := range s.channels {
 		c.poked, c.interest = true, keeps[c.space]
@@ -406,14 +413,23 @@ func (s *session) match(ctx context.Context) error {
 			return err
 		}
 	}
+	var refused []sennit.Space
 	for _, id := range fresh {
 		c := newChannel(s, id)
 		if len(c.reach()) == 0 {
 			continue // not for this peer's eyes: it isn't told that this node holds it
 		}
+		switch admitted := s.admitted(keeps); {
+		case !admitted:
+			refused = append(refused, id)
+			continue
+		case unheard:
+			return sennit.Errorf(sennit.Gone, "there is room for the peer now: it has to begin anew")
+		}
 		if err := c.begin(ctx); err != nil {
 			return err
 		}
 	}
+	s.refer(refused)
 	return nil
 }

@@ -316,7 +316,7 @@ func TestAPeerWithoutRightsLearnsNothing(t *testing.T) {
 				return [][]byte{msg}
 			})
 			if err := b.n.EditFollow(ctx, space, func(f *node.Follow) {
-				f.Host, f.Mode, f.Prefixes = replicate.HostText(a.host), "live", []sennit.Path{""}
+				f.Hosts, f.Mode, f.Prefixes = []node.Host{a.at()}, "live", []sennit.Path{""}
 			}); err != nil {
 				t.Fatal(err)
 			}
@@ -446,7 +446,7 @@ func TestAStrangersClockIsNoClock(t *testing.T) {
 		stranger.skew = -time.Hour
 		stranger.start()
 		if err := stranger.n.EditFollow(t.Context(), a.n.Self().Space, func(f *node.Follow) {
-			f.Host, f.Mode = replicate.HostText(a.host), "live"
+			f.Hosts, f.Mode = []node.Host{a.at()}, "live"
 		}); err != nil {
 			t.Fatal(err)
 		}

@@ -73,6 +73,9 @@ func wantedSet(h *wire.Hello) map[[8]byte]bool {
 // turn does what there is to do once, and reports whether it did anything.
 func (s *session) turn(ctx context.Context, put func(wire.Frame) error, sub *hub.Sub[*sennit.Update], told map[[8]byte]bool) (busy bool, err error) {
 	s.mu.Lock()
+	if !s.lookAgain.IsZero() && !time.Now().Before(s.lookAgain) {
+		s.recheck = true
+	}
 	out, recheck := s.out, s.recheck && s.hello != nil
 	s.out = nil
 	if recheck {
@@ -110,6 +113,9 @@ func (s *session) turn(ctx context.Context, put func(wire.Frame) error, sub *hub
 		if err == nil && !did {
 			did, err = c.drive(ctx, put)
 		}
+		if err == nil && !did {
+			did, err = c.tellSources(put)
+		}
 		said := false
 		if err == nil {
 			said, err = c.say(put)
@@ -145,6 +151,11 @@ func (s *session) interest(put func(wire.Frame) error, told map[[8]byte]bool) er
 // due is when something is to be done that nothing will wake the writer for.
 func (s *session) due() time.Duration {
 	wait := time.Hour
+	s.mu.Lock()
+	if !s.lookAgain.IsZero() {
+		wait = time.Until(s.lookAgain)
+	}
+	s.mu.Unlock()
 	for _, c := range s.open() {
 		s.mu.Lock()
 		// Only for what can be done then: a peer that doesn't answer is nothing to wake up for.
@@ -153,6 +164,9 @@ func (s *session) due() time.Duration {
 		}
 		if c.ready() {
 			wait = min(wait, time.Until(c.next))
+		}
+		if c.tellsSources() {
+			wait = min(wait, time.Until(c.toldSources.Add(tellSourcesEvery)))
 		}
 		if !c.comparing.IsZero() {
 			wait = min(wait, time.Until(c.comparing.Add(deadAfter)))

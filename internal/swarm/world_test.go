@@ -352,7 +352,7 @@ func (p *peer) join(other *peer) {
 func (p *peer) follow(space sennit.Space, via *peer) {
 	p.t.Helper()
 	err := p.n.EditFollow(context.Background(), space, func(f *node.Follow) {
-		f.Mode, f.Prefixes, f.Host = "live", []sennit.Path{""}, replicate.HostText(via.host)
+		f.Mode, f.Prefixes, f.Hosts = "live", []sennit.Path{""}, []node.Host{{Key: replicate.HostText(via.host)}}
 	})
 	if err != nil {
 		p.t.Fatal(err)

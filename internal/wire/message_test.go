@@ -272,7 +272,7 @@ func messageRefusals() (cs []refusal) {
 	add("hello", "later version", hello(1, none), hello(2, none), sennit.Unsupported, "speaks version 2")
 	add("hello", "interests out of order", hello(1, two("a", "b")), hello(1, two("b", "a")), b, "interests out of order")
 	add("hello", "type 0", hello(1, none), raw(0, hello(1, none)[1:]), b, "unknown type")
-	add("hello", "type 18", hello(1, none), raw(18, hello(1, none)[1:]), b, "unknown type")
+	add("hello", "type 19", hello(1, none), raw(19, hello(1, none)[1:]), b, "unknown type")
 	add("interest", "twice the same", raw(2, 1, two("a", "b")), raw(2, 1, two("a", "a")), b, "interests out of order")
 	add("interest", "number over 2^62", raw(2, uint64(1<<62), none), raw(2, uint64(1<<62+1), none), b, "over its limit")
 	many := func(n int) []byte {

@@ -200,7 +200,9 @@ func (w *world) amongThemselves() string {
 func (w *world) touch(a, b *machine) bool {
 	follows := func(x, y *machine) bool {
 		fs, err := x.up().n.Follows()
-		return err == nil && slices.ContainsFunc(fs, func(f node.Follow) bool { return f.Host == replicate.HostText(y.host) })
+		return err == nil && slices.ContainsFunc(fs, func(f node.Follow) bool {
+			return slices.ContainsFunc(f.Hosts, func(h node.Host) bool { return h.Key == replicate.HostText(y.host) })
+		})
 	}
 	return follows(a, b) || follows(b, a)
 }

@@ -160,6 +160,7 @@ func (m *machine) start() (*run, error) {
 	}
 	r.r, err = replicate.New(replicate.Config{
 		Node: r.n, Identity: m.id, Self: m.host, Dial: r.dial, Log: log, Now: m.now,
+		Addrs: func() []string { return []string{"/dns4/" + m.name + "/tcp/1"} }, // so that others are told of it
 	})
 	if err != nil {
 		return nil, err

@@ -183,7 +183,8 @@ func (w *world) tie(e edge) error {
 		}
 	}
 	return b.n.EditFollow(ctx, space, func(f *node.Follow) {
-		f.Mode, f.Prefixes, f.Host = "live", e.keeps, replicate.HostText(w.machines[e.via].host)
+		f.Mode, f.Prefixes = "live", e.keeps
+		f.Prefer(node.Host{Key: replicate.HostText(w.machines[e.via].host)})
 	})
 }
 

@@ -1,0 +1,190 @@
+package replicate
+
+import (
+	"context"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/sennit/sennit"
+
+	"github.com/sennit/sennit/internal/node"
+)
+
+// This file is about reaching for hosts.
+
+// How many sessions with hosts that hold a space a node has of its own accord.
+// The host that was chosen first is always among those that are tried.
+const (
+	enoughSources = 2 // that bring all of it up to date: what one withholds is found by the other
+	mostSources   = 3 // whatever they bring
+)
+
+// attempt is the state of reaching one host.
+type attempt struct {
+	failures int
+	turned   int  // how often in a row it was too busy
+	agreed   bool // in the last session both sides held the same of some space
+	busy     bool // the last session ended because it was
+	next     time.Time
+	running  bool
+	err      error
+}
+
+// dialDue starts the attempts that are due, and tells when to look again.
+func (r *Replicator) dialDue(ctx context.Context, wg *sync.WaitGroup) (wait time.Duration) {
+	wait = time.Hour
+	follows, err := r.n.Follows()
+	if err != nil {
+		r.cfg.Log.Error("read follows", "err", err)
+		return time.Minute
+	}
+	views := map[Host]view{}
+	for _, v := range r.learn(ctx, follows) {
+		views[v.s.conn.Host()] = v
+	}
+	if r.cfg.Dial == nil {
+		return wait
+	}
+	r.mu.Lock()
+	wanted := map[Host]bool{} // false: only learnt
+	for _, f := range follows {
+		wait = min(wait, r.dialFor(ctx, wg, f, views, wanted))
+	}
+	for host, a := range r.dialing {
+		if _, ok := wanted[host]; !ok && !a.running && r.sessions[host] == nil {
+			delete(r.dialing, host)
+		}
+	}
+	useless, look := r.useless(views, wanted)
+	r.mu.Unlock()
+	for _, s := range useless {
+		s.conn.Close()
+	}
+	return min(wait, look)
+}
+
+// dialFor starts the attempts that are due for one follow; r.mu is held.
+func (r *Replicator) dialFor(ctx context.Context, wg *sync.WaitGroup, f node.Follow, views map[Host]view, wanted map[Host]bool) (wait time.Duration) {
+	wait = time.Hour
+	now := r.cfg.Now()
+	list := r.book.list(f.Space)
+	serving, trying := 0, 0
+	for _, src := range list {
+		wanted[src.Host] = wanted[src.Host] || src.Chosen
+		switch s, a := r.sessions[src.Host], r.dialing[src.Host]; {
+		case s != nil:
+			gives, whole := views[src.Host].brings(f.Space)
+			if gives || s.fresh() {
+				trying++
+			}
+			if whole || s.fresh() {
+				serving++
+			}
+		case a != nil && a.running:
+			trying++
+			serving++
+		}
+	}
+	for i, src := range list {
+		preferred := i == 0 && src.Chosen
+		if !preferred && (serving >= enoughSources || trying >= mostSources) {
+			break
+		}
+		a := r.dialing[src.Host]
+		if r.sessions[src.Host] != nil || a != nil && a.running {
+			continue
+		}
+		if a == nil {
+			a = new(attempt)
+			r.dialing[src.Host] = a
+		}
+		if a.next.After(now) {
+			wait = min(wait, a.next.Sub(now))
+			continue
+		}
+		a.running = true
+		serving++
+		trying++
+		wg.Go(func() { r.reach(ctx, src.Host, src.Addrs, src.Chosen, a) })
+	}
+	return wait
+}
+
+// fresh reports whether a session is so young that nobody can say yet what it brings.
+func (s *session) fresh() bool { return time.Since(s.began) < openPatience }
+
+// brings reports whether a session brings some of a space up to date, and all.
+func (v view) brings(id sennit.Space) (some, all bool) {
+	for _, x := range v.spaces {
+		if x.space == id && x.gives {
+			return true, x.whole
+		}
+	}
+	return false, false
+}
+
+// useless gives the sessions that this node began with hosts of which it was
+// told, and that bring nothing that it follows, and when to look again; r.mu is held.
+func (r *Replicator) useless(views map[Host]view, wanted map[Host]bool) (all []*session, wait time.Duration) {
+	wait = time.Hour
+	for host, v := range views {
+		chosen, learnt := wanted[host]
+		if !v.s.dialed || chosen || !learnt {
+			continue
+		}
+		if v.s.fresh() {
+			wait = min(wait, openPatience-time.Since(v.s.began)+time.Second)
+			continue
+		}
+		gives := false
+		for _, x := range v.spaces {
+			gives = gives || x.gives
+		}
+		if wait = min(wait, agreePatience/2); !gives {
+			all = append(all, v.s)
+		}
+	}
+	return all, wait
+}
+
+// reach runs one session to a host, and says when to try again.
+func (r *Replicator) reach(ctx context.Context, host Host, addrs []string, chosen bool, a *attempt) {
+	begun := r.cfg.Now()
+	dctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	conn, err := r.cfg.Dial(dctx, host, addrs)
+	cancel()
+	if err == nil {
+		err = r.serve(ctx, conn, true, nil)
+	}
+	r.mu.Lock()
+	a.running, a.err = false, err
+	if r.cfg.Now().Sub(begun) > maxBackoff {
+		a.failures = 0
+	}
+	if a.failures++; a.agreed {
+		// All is well but that it ended: the peer stopped, or somebody with the
+		// same key took its place, as where a data directory was copied.
+		a.failures, a.turned = min(a.failures, maxAgreed), 0
+	}
+	most := maxBackoff
+	if !chosen {
+		most = maxLearntBackoff
+	}
+	pause := min(most, minBackoff<<min(a.failures-1, 20))
+	switch {
+	case a.busy:
+		pause = min(maxBusyPause, minBusyPause<<min(a.turned, 10))
+		a.failures = 0
+		a.turned++
+	case ctx.Err() == nil && sennit.CodeOf(err) != sennit.Conflict && !a.agreed:
+		r.book.failed(host, r.cfg.Now())
+	}
+	a.agreed, a.busy = false, false
+	a.next = r.cfg.Now().Add(pause/2 + rand.N(pause)) // jitter: followers of a host that went away don't all come back at once
+	r.mu.Unlock()
+	if err != nil && ctx.Err() == nil {
+		r.cfg.Log.Debug("session ended", "host", hostText(host), "err", err)
+	}
+	r.touch()
+}
