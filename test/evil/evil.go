@@ -94,7 +94,7 @@ func (l *Liar) Wrap(c replicate.Conn) replicate.Conn {
 	}
 	e.rate = []float64{0, 0.02, 0.1, 0.3, 0.8}[e.rng.IntN(5)]
 	all := Lies()
-	e.lies = append(e.lies, all[(l.c.First+l.conns*7)%len(all)]) // 7 and their number have no common divisor
+	e.lies = append(e.lies, all[(l.c.First+l.conns*11)%len(all)]) // 11 and their number have no common divisor
 	for range e.rng.IntN(3) {
 		e.lies = append(e.lies, all[e.rng.IntN(len(all))])
 	}

@@ -41,6 +41,7 @@ const (
 	Backdated        Lie = "backdated"          // a clock of long ago
 	Ahead            Lie = "from the future"    // a clock that no honest one will ever reach
 	TwoFaced         Lie = "two-faced rules"    // different rules for its own space, to different peers
+	FalseSources     Lie = "false sources"      // who holds a space: hosts that there aren't, or that don't
 )
 
 // Lies lists all lies.
@@ -48,7 +49,7 @@ func Lies() []Lie {
 	return []Lie{
 		ForgedSignature, AlteredOp, AlteredHeader, ForgedAuthor, Stranger, ForgedRule, ForgedEvidence, StolenHello, ForgedDigest,
 		ForgedComparison, FalseWant, FalseNeed, FalseAck, Withheld, WithheldCommits, Replay, ForeignReplay, Flood, Garbage,
-		WrongNumber, Deaf, VoidOp, Fork, Split, Backdated, Ahead, TwoFaced,
+		WrongNumber, Deaf, VoidOp, Fork, Split, Backdated, Ahead, TwoFaced, FalseSources,
 	}
 }
 
@@ -113,6 +114,10 @@ func (c *conn) tell(lie Lie, f wire.Frame) (out []message, fatal bool) {
 		c.deaf = true
 		c.mu.Unlock()
 		return and(), false
+	case FalseSources:
+		if o := c.someOpen(); o != nil {
+			return and(c.falseSources(o.Tag)), false
+		}
 	case Flood:
 		if flood := c.flood(); flood != nil {
 			return and(flood...), false
@@ -264,6 +269,20 @@ func (c *conn) alterCompare(f wire.Frame) bool {
 		}
 	}
 	return true
+}
+
+// falseSources tells of hosts that don't hold a space, whoever they are.
+func (c *conn) falseSources(t wire.Tag) *wire.Sources {
+	f := &wire.Sources{Tag: t, Own: []string{"/dns4/nowhere/tcp/1"}}
+	hosts := [][32]byte{c.Host()}
+	for range c.rng.IntN(wire.MaxSources) {
+		hosts = append(hosts, c.hash())
+	}
+	slices.SortFunc(hosts, func(a, b [32]byte) int { return bytes.Compare(a[:], b[:]) })
+	for _, h := range hosts {
+		f.Others = append(f.Others, wire.Source{Host: h, Age: c.rng.Uint64N(wire.MaxSourceAge), Addrs: []string{"/ip4/127.0.0.1/tcp/1", "?"}})
+	}
+	return f
 }
 
 // garble makes bytes of a message that don't decode, whatever it was.

@@ -138,8 +138,14 @@ func (p *plan) follow(rng *rand.Rand) {
 	n := len(p.nodes)
 	for of := range n {
 		others := slices.DeleteFunc(rng.Perm(n), func(by int) bool { return by == of })
-		for _, by := range others[:min(len(others), 2+rng.IntN(3))] {
-			p.edges = append(p.edges, p.edge(rng, by, of))
+		others = others[:min(len(others), 2+rng.IntN(3))]
+		for i, by := range others {
+			e := p.edge(rng, by, of)
+			// Some know only another follower, and learn of the rest from it.
+			if i > 0 && rng.IntN(3) == 0 && !e.invite && !p.nodes[others[0]].lies {
+				e.via = others[0]
+			}
+			p.edges = append(p.edges, e)
 		}
 	}
 	// Who follows a liar's space finds out what it withheld from somebody else
