@@ -50,6 +50,7 @@ type Source struct {
 type book struct {
 	self     Host
 	pages    map[sennit.Space]*page // of what this node keeps
+	gone     []sennit.Space         // whose records are to be removed
 	tellers  map[Host]*teller
 	rejected map[Host]time.Time // until when
 	news     uint64             // counts what may change what others are told
@@ -98,7 +99,9 @@ func (b *book) keep(own sennit.Space, follows []node.Follow, now time.Time) {
 	}
 	for id, p := range b.pages {
 		if !kept[id] {
-			p.sources, p.chosen, p.changed = nil, nil, true // its record goes with it
+			delete(b.pages, id)
+			b.gone = append(b.gone, id)
+			continue
 		}
 		for host, s := range p.sources {
 			last := s.Good
@@ -119,9 +122,6 @@ func (b *book) page(id sennit.Space) *page {
 	if p == nil {
 		p = &page{sources: map[Host]*Source{}}
 		b.pages[id] = p
-	}
-	if p.sources == nil {
-		p.sources = map[Host]*Source{}
 	}
 	return p
 }
@@ -365,6 +365,10 @@ type record struct {
 // to be removed.
 func (b *book) unsaved(now time.Time) (map[string][]byte, error) {
 	out := map[string][]byte{}
+	for _, id := range b.gone {
+		out[sourcesKey+id.String()] = nil
+	}
+	b.gone = nil
 	for id, p := range b.pages {
 		if !p.changed && (!p.stale || now.Sub(p.saved) < saveEvery) {
 			continue
@@ -388,9 +392,6 @@ func (b *book) unsaved(now time.Time) (map[string][]byte, error) {
 				return nil, err
 			}
 			out[key] = text
-		}
-		if p.sources == nil {
-			delete(b.pages, id)
 		}
 	}
 	return out, nil

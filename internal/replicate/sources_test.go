@@ -71,6 +71,18 @@ func TestFollowersServeEachOther(t *testing.T) {
 				t.Errorf("wall/1 is %q", got)
 			}
 		}
+
+		if err := d.n.Unfollow(t.Context(), space); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		if all := d.r.Sources(space); len(all) > 0 {
+			t.Errorf("of a space that isn't followed any more it knows %d hosts", len(all))
+		}
+		d.restart()
+		if all := d.r.Sources(space); len(all) > 0 {
+			t.Errorf("after a restart it knows %d hosts of it", len(all))
+		}
 	})
 }
 
