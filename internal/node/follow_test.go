@@ -24,7 +24,7 @@ func TestEditsOfAFollowDontOverlap(t *testing.T) {
 		all.Go(func() {
 			if err := n.EditFollow(t.Context(), space, func(f *node.Follow) {
 				f.Mode, f.Hosts = "live", []node.Host{{Key: "host"}}
-				f.Name += fmt.Sprint(i%10)
+				f.Name += fmt.Sprint(i % 10)
 			}); err != nil {
 				t.Error(err)
 			}
