@@ -27,7 +27,7 @@ import (
 func (a *app) get() *cobra.Command {
 	return &cobra.Command{
 		Use: "get PATH", Short: "print the value at a path",
-		Long:              "Prints the bytes of the value, and nothing else. A path without a leading slash\nis in your own space: notes/a is /me/notes/a. With a slash at the end of the path it\nprints all that is there as a JSON document: indented for a terminal, else, and with\n--json, in one line.",
+		Long:              "Prints the bytes of the value, and nothing else. A path without a leading slash\nis in your own space: notes/a is /me/notes/a. With a slash at the end of the path it\nprints all that is there as a JSON document: indented for a terminal, else, and with\n--json, in one line.\n\nOf a space that isn't followed, a value is asked of those whom this node knows, and\nnot kept: that takes some seconds, at most 20.",
 		Example:           "  sennit get notes/hello\n  sennit get /@bob/posts/1\n  sennit get notes/",
 		Args:              args(cobra.ExactArgs(1)),
 		ValidArgsFunction: a.completePaths(1),
@@ -288,7 +288,7 @@ func (a *app) remove() *cobra.Command {
 func (a *app) list() *cobra.Command {
 	return &cobra.Command{
 		Use: "ls [PATH]", Short: "list the children of a path",
-		Long:              "Prints a name a line; what has children of its own ends in a slash.",
+		Long:              "Prints a name a line; what has children of its own ends in a slash. Of a space that\nisn't followed, those whom this node knows are asked: see sennit get --help",
 		Example:           "  sennit ls\n  sennit ls /@bob/posts",
 		Args:              args(cobra.MaximumNArgs(1)),
 		ValidArgsFunction: a.completePaths(1),

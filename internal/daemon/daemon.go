@@ -76,6 +76,8 @@ type daemon struct {
 	sock  net.Listener
 	spawn func(func(context.Context)) // runs something as long as the network runs
 
+	looking chan struct{} // has room for one who looks something up
+
 	ready Ready // fixed before the doors open
 }
 
@@ -84,7 +86,7 @@ func Run(ctx context.Context, cfg Config, ready func(Ready)) (err error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	d := &daemon{cfg: cfg, begun: cfg.Now(), log: logger(cfg.Log)}
+	d := &daemon{cfg: cfg, begun: cfg.Now(), log: logger(cfg.Log), looking: make(chan struct{}, 1)}
 	defer func() { err = errors.Join(err, d.close()) }()
 	if err := d.open(); err != nil {
 		return err
@@ -346,7 +348,7 @@ func (d *daemon) nearby() {
 func (d *daemon) bus(c httpdoor.Caller) sennit.Bus {
 	switch {
 	case c.Owner():
-		return d.node.Bus(d.node.Owner())
+		return lookingBus{d.node.Bus(d.node.Owner()), d}
 	case c.Via != httpdoor.ByToken:
 		return d.node.Bus(node.Caller{})
 	}

@@ -43,7 +43,8 @@ func (s *session) wanted() ([]node.Follow, error) {
 	s.mu.Lock()
 	s.chosen = chosen
 	s.mu.Unlock()
-	return append([]node.Follow{{Space: s.n.Self().Space, Prefixes: prefix.All()}}, follows...), err
+	all := append([]node.Follow{{Space: s.n.Self().Space, Prefixes: prefix.All()}}, follows...)
+	return slices.DeleteFunc(all, func(f node.Follow) bool { return !s.r.cfg.concerns(f.Space) }), err
 }
 
 // keeping is what this node keeps of the spaces that it wants.

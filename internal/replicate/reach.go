@@ -88,7 +88,7 @@ func (r *Replicator) dialFor(ctx context.Context, wg *sync.WaitGroup, f node.Fol
 	}
 	for i, src := range list {
 		preferred := i == 0 && src.Chosen
-		if !preferred && (serving >= enoughSources || trying >= mostSources) {
+		if !preferred && r.cfg.Only.IsZero() && (serving >= enoughSources || trying >= mostSources) {
 			break
 		}
 		a := r.dialing[src.Host]

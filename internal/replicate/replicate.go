@@ -79,9 +79,16 @@ type Config struct {
 	Addrs    func() []string // where this node can be reached; nil: nowhere
 	Hidden   bool            // peers are not to tell others where this node is
 	Guests   int             // sessions at most in which it serves those whom it doesn't follow; 0: DefaultGuests
-	Log      *slog.Logger
-	Now      func() time.Time // default time.Now
+	// Only, unless it is zero, is the one space that is asked for and served, and
+	// all hosts of its follow are asked at once. It is for a node that looks
+	// something up and ends.
+	Only sennit.Space
+	Log  *slog.Logger
+	Now  func() time.Time // default time.Now
 }
+
+// concerns reports whether a space is asked for and served.
+func (c *Config) concerns(id sennit.Space) bool { return c.Only.IsZero() || id == c.Only }
 
 // Replicator keeps a node in touch with others.
 type Replicator struct {

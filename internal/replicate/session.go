@@ -403,7 +403,7 @@ func (s *session) match(ctx context.Context) error {
 	}
 	var fresh []sennit.Space
 	for _, id := range s.n.Spaces() {
-		if s.channels[s.tag(id)] == nil && interests[salted(nonce, id)] {
+		if s.channels[s.tag(id)] == nil && interests[salted(nonce, id)] && s.r.cfg.concerns(id) {
 			fresh = append(fresh, id)
 		}
 	}

@@ -191,7 +191,7 @@ func (s *session) spaceOf(t wire.Tag) (sennit.Space, bool, error) {
 		known = append(known, f.Space)
 	}
 	for _, id := range known {
-		if s.tag(id) == t {
+		if s.tag(id) == t && s.r.cfg.concerns(id) {
 			return id, true, nil
 		}
 	}
