@@ -171,7 +171,7 @@ func (d *daemon) acquaintances() (all []node.Host, err error) {
 
 // look is a node in memory that lives as long as something is looked up. It has
 // this node's identity, so that it may read what this node may, and a host key of
-// its own, so that its sessions get not in the way of this node's.
+// its own, so that its sessions don't end those of this node.
 type look struct {
 	d     *daemon
 	store *store.Store

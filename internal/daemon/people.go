@@ -23,10 +23,12 @@ type Follow struct {
 	Name     string        `json:"name,omitempty"` // what it is called here, without the @
 	Prefixes []sennit.Path `json:"prefixes"`       // what is followed of it
 	Mode     string        `json:"mode"`
-	Hosts    []Host        `json:"hosts"` // that have it, in the order in which they are tried
-	State    string        `json:"state"` // "live": equal to a peer's copy of all that is followed, "syncing" or "offline"
-	Ops      uint64        `json:"ops"`   // live ones of it that are here
-	Peers    int           `json:"peers"` // that it is replicated with now
+	Host     string        `json:"host,omitempty"`  // the first of hosts
+	Addrs    []string      `json:"addrs,omitempty"` // where it can be reached
+	Hosts    []Host        `json:"hosts"`           // that have it, in the order in which they are tried
+	State    string        `json:"state"`           // "live": equal to a peer's copy of all that is followed, "syncing" or "offline"
+	Ops      uint64        `json:"ops"`             // live ones of it that are here
+	Peers    int           `json:"peers"`           // that it is replicated with now
 	Problem  string        `json:"problem,omitempty"`
 }
 
@@ -68,7 +70,7 @@ func (d *daemon) follows(ctx context.Context) ([]Follow, error) {
 		case out.Peers > 0:
 			out.State = "syncing"
 		}
-		out.Hosts = d.hosts(f.Space, connected)
+		out.name(d.hosts(f.Space, connected))
 		if len(out.Hosts) > 0 && out.State == "offline" {
 			out.Problem = out.Hosts[0].Why
 		}
@@ -82,11 +84,20 @@ func (d *daemon) follows(ctx context.Context) ([]Follow, error) {
 
 // follow is a follow as it is listed, before anything is known of its state.
 func follow(f node.Follow) Follow {
-	out := Follow{Space: f.Space.String(), Name: f.Name, Prefixes: f.Prefixes, Mode: f.Mode, Hosts: []Host{}, State: "offline"}
+	out := Follow{Space: f.Space.String(), Name: f.Name, Prefixes: f.Prefixes, Mode: f.Mode, State: "offline"}
+	hosts := []Host{}
 	for _, h := range f.Hosts {
-		out.Hosts = append(out.Hosts, Host{Host: h.Key, Addrs: h.Addrs, Chosen: true, State: "offline"})
+		hosts = append(hosts, Host{Host: h.Key, Addrs: h.Addrs, Chosen: true, State: "offline"})
 	}
+	out.name(hosts)
 	return out
+}
+
+// name says which hosts have the space.
+func (f *Follow) name(hosts []Host) {
+	if f.Hosts = hosts; len(hosts) > 0 {
+		f.Host, f.Addrs = hosts[0].Host, hosts[0].Addrs
+	}
 }
 
 // hosts lists who has a space, as far as this node knows.

@@ -401,6 +401,10 @@ func TestTokensAreNotKept(t *testing.T) {
 func TestWhatIsAskedOfTheNodeIsChecked(t *testing.T) {
 	n := node(t)
 	const other = "nzkqj5npdmn5s24cbzfkxgwpq4awgazynsrgivflsx6jqvalyg5q"
+	var nine []string
+	for i := range byte(9) {
+		nine = append(nine, sennit.Device{i}.String())
+	}
 	for _, one := range []struct {
 		method, path, body string
 		want               sennit.Code
@@ -414,6 +418,8 @@ func TestWhatIsAskedOfTheNodeIsChecked(t *testing.T) {
 		{"PUT", "follows/" + other, `{"name":"follows"}`, sennit.BadInput},
 		{"PUT", "follows/" + other, `{"hosts":["x"]}`, sennit.BadInput},
 		{"PUT", "follows/" + other, `{"addrs":["/ip4/1.2.3.4/tcp/1"]}`, sennit.BadInput},
+		{"PUT", "follows/" + other, `{"hosts":["` + other + `","` + n.ready.Space + `"],"addrs":["/ip4/1.2.3.4/tcp/1"]}`, sennit.BadInput},
+		{"PUT", "follows/" + other, `{"hosts":["` + strings.Join(nine, `","`) + `"]}`, sennit.BadInput},
 		{"PUT", "follows/" + other, `{"addrs":[` + strings.Repeat(`"x",`, 128) + `"x"]}`, sennit.BadInput},
 		{"PUT", "follows/" + other, `{"nmae":"x"}`, sennit.BadInput},
 		{"PUT", "follows/" + other, `{"name":1}`, sennit.BadInput},

@@ -138,8 +138,14 @@ func (r *Replicator) Run(ctx context.Context) error {
 		changed := r.changed // before anything is read: what changes from now on is heard
 		r.mu.Unlock()
 		drain(sub)
+		begun := time.Now()
 		wait := r.dialDue(ctx, &wg)
-		timer := time.NewTimer(wait)
+		rest := min(20*time.Since(begun), time.Second) // where much is followed that takes a while, and much changes at once
+		select {
+		case <-time.After(rest):
+		case <-ctx.Done():
+		}
+		timer := time.NewTimer(max(wait-rest, 0))
 		select {
 		case <-changed:
 		case <-timer.C:
