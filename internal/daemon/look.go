@@ -134,7 +134,7 @@ func (d *daemon) lookUp(ctx context.Context, a sennit.Addr, found error, read fu
 // acquaintances gives hosts that may have a space: those with a session first,
 // then those through which others are followed.
 func (d *daemon) acquaintances() (all []node.Host, err error) {
-	follows, err := d.node.Follows()
+	sources, err := d.rep.Sources()
 	if err != nil {
 		return nil, err
 	}
@@ -155,12 +155,8 @@ func (d *daemon) acquaintances() (all []node.Host, err error) {
 		peers[key] = true
 		add(key, p.Addr)
 	}
-	spaces := []sennit.Space{d.id.Space()}
-	for _, f := range follows {
-		spaces = append(spaces, f.Space)
-	}
-	for _, space := range spaces {
-		for _, s := range d.rep.Sources(space) {
+	for _, known := range sources {
+		for _, s := range known {
 			if key := replicate.HostText(s.Host); s.Chosen || peers[key] {
 				add(key, s.Addrs...)
 			}

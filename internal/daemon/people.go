@@ -52,6 +52,10 @@ func (d *daemon) follows(ctx context.Context) ([]Follow, error) {
 	if err != nil {
 		return nil, err
 	}
+	sources, err := d.rep.Sources()
+	if err != nil {
+		return nil, err
+	}
 	peers, synced, connected := map[sennit.Space]int{}, map[sennit.Space]bool{}, map[replicate.Host]bool{}
 	for _, p := range d.rep.Peers() {
 		connected[p.Host] = true
@@ -70,7 +74,7 @@ func (d *daemon) follows(ctx context.Context) ([]Follow, error) {
 		case out.Peers > 0:
 			out.State = "syncing"
 		}
-		out.name(d.hosts(f.Space, connected))
+		out.name(d.hosts(sources[f.Space], connected))
 		if len(out.Hosts) > 0 && out.State == "offline" {
 			out.Problem = out.Hosts[0].Why
 		}
@@ -100,10 +104,10 @@ func (f *Follow) name(hosts []Host) {
 	}
 }
 
-// hosts lists who has a space, as far as this node knows.
-func (d *daemon) hosts(space sennit.Space, connected map[replicate.Host]bool) []Host {
+// hosts lists who has a space.
+func (d *daemon) hosts(sources []replicate.Source, connected map[replicate.Host]bool) []Host {
 	all := []Host{}
-	for _, s := range d.rep.Sources(space) {
+	for _, s := range sources {
 		h := Host{Host: replicate.HostText(s.Host), Addrs: s.Addrs, Chosen: s.Chosen, Good: s.Good.UTC(), State: "offline"}
 		if connected[s.Host] {
 			h.State = "connected"

@@ -241,10 +241,19 @@ func (r *Replicator) telling(t wire.Tag, id sennit.Space, to Host) *wire.Sources
 	return f
 }
 
-// Sources lists the hosts that hold a space, as far as this node knows, in the
-// order in which it turns to them.
-func (r *Replicator) Sources(id sennit.Space) []Source {
+// Sources lists the hosts that hold what this node follows, and its own space, as
+// far as it knows, in the order in which it turns to them.
+func (r *Replicator) Sources() (map[sennit.Space][]Source, error) {
+	follows, err := r.n.Follows()
+	if err != nil {
+		return nil, err
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.book.list(id)
+	r.book.keep(r.n.Self().Space, follows, r.cfg.Now())
+	all := map[sennit.Space][]Source{}
+	for id := range r.book.pages {
+		all[id] = r.book.list(id)
+	}
+	return all, nil
 }
