@@ -199,6 +199,13 @@ func TestABusyOwner(t *testing.T) {
 			time.Sleep(5 * time.Second)
 			most()
 		}
+		n.mu.Lock()
+		for _, p := range all {
+			if dials := n.dialled[[2]replicate.Host{p.host, owner.host}]; dials > 10 {
+				t.Errorf("somebody turned to the busy owner %d times in ten minutes", dials)
+			}
+		}
+		n.mu.Unlock()
 		agree(t, space, prefix.All(), append([]*peer{owner}, all...)...)
 		n.listen(func(_, _ replicate.Host, msg []byte) [][]byte {
 			if typeOf(msg) == wire.FrameRedeem {
@@ -206,6 +213,8 @@ func TestABusyOwner(t *testing.T) {
 			}
 			return [][]byte{msg}
 		})
+		friend.follows(space, owner)
+		agree(t, space, prefix.All(), owner, friend) // from others
 		friends(t, owner, friend)
 		most()
 
