@@ -32,8 +32,12 @@ func (n *Node) Trie(ctx context.Context, id sennit.Space) (*Trie, error) {
 	if sp == nil {
 		return nil, sennit.Errorf(sennit.NotFound, "this node holds nothing of space %s", id)
 	}
-	sp.digests.Lock()
-	defer sp.digests.Unlock()
+	select {
+	case sp.digests <- struct{}{}:
+		defer func() { <-sp.digests }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 	v, err := n.st.View()
 	if err != nil {
 		return nil, err

@@ -28,8 +28,13 @@ type space struct {
 	waiting int       // bytes of commits that wait
 	held    time.Time // when the first held commit's clock is due; zero if none is
 
-	digests    sync.Mutex // held by whoever brings the trie up to date
-	collecting sync.Mutex // held by whoever collects
+	digests    chan struct{} // holds a token while somebody brings the trie up to date; others wait as long as their context lets them
+	collecting sync.Mutex    // held by whoever collects
+}
+
+// newSpace makes a space that the store knows by a number.
+func newSpace(id sennit.Space, num uint32) *space {
+	return &space{id: id, num: num, digests: make(chan struct{}, 1)}
 }
 
 // authority tells who may do what, for everybody but the committer.
@@ -64,7 +69,7 @@ func (n *Node) Authority(id sennit.Space) *access.Authority {
 // load brings a space's authority and state into memory.
 func (n *Node) load(v *store.View, id sennit.Space) error {
 	num, _ := n.st.Space(id)
-	sp := &space{id: id, num: num}
+	sp := newSpace(id, num)
 	var err error
 	if sp.state, err = v.SpaceState(num); err != nil {
 		return err

@@ -124,7 +124,8 @@ func (t *txn) space(id sennit.Space) *space {
 		sp = t.spaces[id]
 	}
 	if sp == nil {
-		sp = &space{id: id, rules: access.New(id)}
+		sp = newSpace(id, 0)
+		sp.rules = access.New(id)
 	}
 	return sp
 }

@@ -390,7 +390,7 @@ func (x *check) give(r *request) error {
 func (x *check) compare(ctx context.Context, trie *Trie) error {
 	other := x.twin.space(x.sp.id)
 	if other == nil {
-		other = &space{id: x.sp.id, num: ^uint32(0)} // all of it was refused
+		other = newSpace(x.sp.id, ^uint32(0)) // all of it was refused
 	}
 	w, err := x.twin.st.View()
 	if err != nil {
