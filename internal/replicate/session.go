@@ -68,8 +68,9 @@ type session struct {
 
 // serve runs a session until it ends.
 func (r *Replicator) serve(ctx context.Context, conn Conn, dialed bool, join *joining) error {
-	s := &session{dialed: dialed,
-		r: r, n: r.n, conn: conn, since: r.cfg.Now(), began: time.Now(), heard: time.Now(), in: r.n.Intake(), join: join,
+	s := &session{
+		dialed: dialed,
+		r:      r, n: r.n, conn: conn, since: r.cfg.Now(), began: time.Now(), heard: time.Now(), in: r.n.Intake(), join: join,
 		kick: make(chan struct{}, 1), broken: make(chan error, 1), interests: map[[8]byte]bool{}, channels: map[wire.Tag]*channel{},
 		told: map[sennit.Space]*wire.Sources{}, toldAt: map[sennit.Space]time.Time{},
 	}
