@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
@@ -48,6 +49,44 @@ func BenchmarkPut(b *testing.B) {
 			close(work)
 			wg.Wait()
 			b.ReportMetric(float64(i)/b.Elapsed().Seconds(), "puts/s")
+		})
+	}
+}
+
+// BenchmarkPutInDirectory is one durable value more in a directory of so many,
+// and the digests after it. It is to cost the same in each.
+func BenchmarkPutInDirectory(b *testing.B) {
+	for _, size := range []int{1_000, 1_000_000} {
+		b.Run(fmt.Sprintf("values=%d", size), func(b *testing.B) {
+			m := boot(b, &machine{id: newIdentity(b, "owner"), fs: vfs.Default, dir: b.TempDir()})
+			defer m.stop()
+			bus := m.Bus(m.Owner())
+			write := func(first, n int) {
+				if _, err := bus.Write(context.Background(), "me", values(first, n)); err != nil {
+					b.Fatal(err)
+				}
+			}
+			digest := func() {
+				if _, err := bus.Digest(context.Background(), sennit.Addr{Root: "me", Path: "data"}); err != nil {
+					b.Fatal(err)
+				}
+			}
+			for i := 0; i < size; i += 1000 {
+				write(i, 1000)
+			}
+			digest()
+			var digests time.Duration
+			i := size
+			for b.Loop() {
+				write(i, 1)
+				b.StopTimer()
+				begun := time.Now()
+				digest()
+				digests += time.Since(begun)
+				b.StartTimer()
+				i++
+			}
+			b.ReportMetric(float64(digests.Microseconds())/float64(i-size), "us-digest")
 		})
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -224,6 +225,16 @@ func scattered(t *testing.T, n *net) {
 	if testing.Short() {
 		count = 10_000
 	}
+	bytes, trips, kinds := differences(t, n, count, 10)
+	t.Logf("%d bytes beside the ops, %d round trips of comparing: %v", bytes, trips, kinds)
+	if bytes > 4096 || trips > 2 {
+		t.Errorf("ten scattered changes cost %d bytes beside the ops and %d round trips", bytes, trips)
+	}
+}
+
+// differences is what is said beside ops when some values of a large directory
+// changed while two peers were apart, and nothing is remembered of before.
+func differences(t testing.TB, n *net, count, changed int) (bytes, trips int, kinds []string) {
 	a, b := n.peer(t, "a"), n.peer(t, "b")
 	a.fill(count, 1000)
 	if err := b.join(a.invite()); err != nil {
@@ -232,8 +243,8 @@ func scattered(t *testing.T, n *net) {
 	same(t, a.n.Self().Space, a, b)
 	n.quiet()
 	b.stop()
-	for i := range 10 {
-		a.put(fmt.Sprintf("data/%06d", i*count/10+7), "changed")
+	for i := range changed {
+		a.put(fmt.Sprintf("data/%06d", i*count/changed+7), "changed")
 	}
 	if err := b.forget(a); err != nil {
 		t.Fatal(err)
@@ -242,10 +253,25 @@ func scattered(t *testing.T, n *net) {
 	b.start()
 	same(t, a.n.Self().Space, a, b)
 	n.quiet()
-	bytes, trips, kinds := about(stop())
-	t.Logf("%d bytes beside the ops, %d round trips of comparing: %v", bytes, trips, kinds)
-	if bytes > 4096 || trips > 2 {
-		t.Errorf("ten scattered changes cost %d bytes beside the ops and %d round trips", bytes, trips)
+	return about(stop())
+}
+
+// BenchmarkOneDifference is what it costs to find the one value that differs in
+// a directory: at most 4 KB and two round trips, however many there are.
+func BenchmarkOneDifference(b *testing.B) {
+	for _, count := range []int{10_000, 1_000_000} {
+		b.Run(strconv.Itoa(count), func(b *testing.B) {
+			var bytes, trips int
+			for b.Loop() {
+				n := newNet()
+				bytes, trips, _ = differences(b, n, count, 1)
+			}
+			b.ReportMetric(float64(bytes), "bytes-said")
+			b.ReportMetric(float64(trips), "round-trips")
+			if bytes > 4096 || trips > 2 {
+				b.Errorf("one difference among %d cost %d bytes and %d round trips", count, bytes, trips)
+			}
+		})
 	}
 }
 
