@@ -203,3 +203,28 @@ func TestDialOverDeadConnection(t *testing.T) {
 	c2.Close()
 	wantCode(t, c.Send(deadline(t), prose(1000)), sennit.Unreachable, "")
 }
+
+// Near each other, hosts that listen on both talk over TCP, which costs less. One
+// whose TCP port nobody answers is reached over QUIC all the same.
+func TestNearbyHostsTalkOverTCP(t *testing.T) {
+	b := start(t, peer.Config{Key: key(2), Listen: []string{overQUIC, overTCP}})
+	b.Serve(proto, func(ctx context.Context, _ *peer.Conn) { <-ctx.Done() })
+	for i, want := range []string{"/tcp/", "/quic-v1"} {
+		a := start(t, peer.Config{Key: key(byte(3 + i))})
+		var addrs []string
+		for _, addr := range b.Addrs() {
+			addr = strings.TrimSuffix(addr, "/p2p/"+b.ID().String())
+			if i > 0 && strings.Contains(addr, "/tcp/") {
+				addr = "/ip4/127.0.0.1/tcp/1"
+			}
+			addrs = append(addrs, addr)
+		}
+		c, err := a.Dial(deadline(t), b.ID(), addrs, proto)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(c.RemoteAddr(), want) {
+			t.Errorf("of %q it took %s, want one with %s", addrs, c.RemoteAddr(), want)
+		}
+	}
+}

@@ -79,6 +79,7 @@ func assemble(key crypto.PrivKey, id ID) (_ *stack, err error) {
 	net, err := swarm.NewSwarm(id.Peer(), book, bus,
 		swarm.WithResourceManager(manager),
 		swarm.WithDialTimeout(dialTimeout),
+		swarm.WithDialRanker(rank),
 		swarm.WithDialTimeoutLocal(dialLocalTimeout))
 	if err != nil {
 		return nil, err
