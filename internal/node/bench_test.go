@@ -10,6 +10,9 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/sennit/sennit"
+
+	"github.com/sennit/sennit/internal/node"
+	"github.com/sennit/sennit/internal/wire"
 )
 
 // values is n puts of 150 bytes from number first on.
@@ -109,5 +112,56 @@ func BenchmarkDigest(b *testing.B) {
 		b.StopTimer()
 		m.stop()
 		b.StartTimer()
+	}
+}
+
+// BenchmarkRevoke is taking somebody's rights back who wrote 100,000 values, so
+// that they stay, and so that they go.
+func BenchmarkRevoke(b *testing.B) {
+	for _, void := range []bool{false, true} {
+		b.Run(fmt.Sprintf("void=%v", void), func(b *testing.B) {
+			for b.Loop() {
+				b.StopTimer()
+				m := boot(b, &machine{id: newIdentity(b, "owner"), fs: vfs.NewMem()})
+				space, ana := m.Self().Space, newPerson("ana")
+				ana.add(secret("ana 1"))
+				who := wire.Who{Subject: wire.SubjectSpace, Key: ana.space()}
+				if _, err := m.Allow(context.Background(), m.Owner(), space, []wire.Grant{{Who: who, May: sennit.Write}}); err != nil {
+					b.Fatal(err)
+				}
+				in := m.Intake()
+				if err := in.Evidence(context.Background(), space, ana.evidence()); err != nil {
+					b.Fatal(err)
+				}
+				if _, err := in.Wait(context.Background()); err != nil {
+					b.Fatal(err)
+				}
+				l := newLog(space, ana.space(), secret("ana 1"), wire.Data, 1)
+				heads := m.Authority(space).Heads()
+				for i := range 1000 {
+					var ops []wire.Op
+					for j := range 100 {
+						ops = append(ops, putOp(fmt.Sprintf("data/%d/%d", j, i), "value"))
+					}
+					l.write(b, uint64(time.Now().UnixMilli())<<16+uint64(i), heads, ops...)
+				}
+				if err := m.deliver(l.rec, l.whole(b)); err != nil {
+					b.Fatal(err)
+				}
+				b.StartTimer()
+				if _, err := m.Revoke(context.Background(), m.Owner(), space, []node.Revocation{{Who: who, Void: void}}); err != nil {
+					b.Fatal(err)
+				}
+				b.StopTimer()
+				d, err := m.Bus(m.Owner()).Digest(context.Background(), sennit.Addr{Root: "me"})
+				if want := map[bool]uint64{false: 100_000, true: 0}[void]; err != nil || d.Ops != want {
+					b.Fatalf("%d values are left, not %d (%v)", d.Ops, want, err)
+				}
+				if err := m.stop(); err != nil {
+					b.Fatal(err)
+				}
+				b.StartTimer()
+			}
+		})
 	}
 }
