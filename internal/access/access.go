@@ -221,6 +221,14 @@ func (a *Authority) Proven(who sennit.Principal) bool {
 	return st.owner || st.proven
 }
 
+// Names reports whether a device is known here: the key events that are here
+// made it the device of its space, now or once, or a rule names it. What it says
+// of its space must be true if that is this one.
+func (a *Authority) Names(who sennit.Principal) bool {
+	st := a.standing(who, true)
+	return st.owner || st.proven || !st.liar && len(a.by[subject{wire.SubjectDevice, who.Device}]) > 0
+}
+
 // Evidence is all that is kept about principals, the owner first and the
 // others by space: what another node needs beside the commits. It is not to be
 // changed.

@@ -307,3 +307,33 @@ func TestNothingOfWhatIsOfferedIsKept(t *testing.T) {
 		t.Fatal("no more valid")
 	}
 }
+
+// TestWhoIsNamed: a device is known once key events or a rule named it, also when
+// it is removed.
+func TestWhoIsNamed(t *testing.T) {
+	me, bob, cat := newPerson("me"), newPerson("bob"), newPerson("cat")
+	mine := me.add(0, nil, "me/1")
+	gone := me.remove(0, mine, "me/1")
+	bobs := bob.add(0, nil, "bob/1")
+	a, _ := access.New(me.space()).With([]access.Commit{
+		ownerCommit("g0", "me/1", nil, mine),
+		{ID: id("g1"), Author: principal("me/1"), Heads: hashes("g0"), Ops: []wire.Op{
+			grantOp(wire.Grant{Who: who("bob"), May: sennit.Read}), grantOp(wire.Grant{Who: who("-/7"), May: sennit.Write}),
+		}},
+	}, []access.Evidence{
+		{Inception: bob.inception, Events: events{bobs, bob.remove(0, bobs, "bob/1")}},
+		{Inception: cat.inception, Events: events{cat.add(0, nil, "cat/1")}},
+	})
+	for text, want := range map[string]bool{"me/1": true, "me/2": false, "bob/1": true, "bob/2": false, "cat/1": false, "-/7": true, "-/8": false} {
+		if got := a.Names(principal(text)); got != want {
+			t.Errorf("%s is named: %v", text, got)
+		}
+	}
+	if liar := (sennit.Principal{Space: me.space(), Device: device("-/7")}); a.Names(liar) {
+		t.Error("a device that a rule names is known as the owner's")
+	}
+	a, _ = a.With([]access.Commit{ownerCommit("g2", "me/1", []string{"g1"}, gone)}, nil)
+	if who := principal("me/1"); a.Proven(who) || !a.Names(who) {
+		t.Errorf("a removed device is proven: %v, and named: %v", a.Proven(who), a.Names(who))
+	}
+}

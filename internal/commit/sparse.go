@@ -56,6 +56,18 @@ func Restore(log sennit.Hash, seq uint64, rec *wire.Stored, ops []wire.Op) (*Com
 	return c, nil
 }
 
+// Complete works out what [Restore] doesn't tell: root and past, the latter from
+// the tree of the commits before. It fails with Internal if the commit's id is
+// not that of what is here.
+func (c *Commit) Complete(space sennit.Space, past *Peaks) error {
+	all, tree := *c, past.Clone()
+	if err := all.seal(space, &tree, nil); err != nil || all.Seq != tree.Size || all.ID != c.ID {
+		return sennit.Errorf(sennit.Internal, "commit %d of log %s is stored under the id of another one", c.Seq, c.Log)
+	}
+	*c = all
+	return nil
+}
+
 // Pick lays out the commit with only those of its ops that keep selects.
 func (c *Commit) Pick(keep func(index uint32, op *wire.Op) bool) ([]wire.Part, error) {
 	ops := make([]*wire.Op, c.Count)

@@ -106,3 +106,43 @@ func TestSparseCommits(t *testing.T) {
 		genuine("what it was made of", one, x)
 	})
 }
+
+func TestARestoredCommitIsCompleted(t *testing.T) {
+	a := newAuthor("f", wire.Data)
+	for range 5 {
+		a.must(t, 9, []sennit.Hash{id(1)}, put("a", "b"), put("b", "c"), put("c", "d"))
+	}
+	var past commit.Peaks
+	for _, c := range a.commits {
+		parts, err := c.Pick(func(i uint32, _ *wire.Op) bool { return i == 1 })
+		if err != nil {
+			t.Fatal(err)
+		}
+		bare := *c
+		bare.Parts = parts
+		rec := bare.Stored()
+		restore := func() *commit.Commit {
+			r, err := commit.Restore(c.Log, c.Seq, &rec, parts[1].Ops)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return r
+		}
+		if r := restore(); r.Complete(a.log.Space, &past) != nil || r.Header(a.log.Space).ID() != c.ID || r.Root != c.Root {
+			t.Errorf("commit %d is completed to %+v, want %+v", c.Seq, r, c)
+		}
+		for what, alter := range map[string]func(r *commit.Commit){
+			"another clock":     func(r *commit.Commit) { r.Clock++ },
+			"another seq":       func(r *commit.Commit) { r.Seq++ },
+			"a hash of an op":   func(r *commit.Commit) { r.Parts[0].Nodes = []sennit.Hash{{1}} },
+			"a hash is missing": func(r *commit.Commit) { r.Parts[0].Nodes = nil },
+		} {
+			r := restore()
+			alter(r)
+			if err := r.Complete(a.log.Space, &past); sennit.CodeOf(err) != sennit.Internal || !r.Root.IsZero() {
+				t.Errorf("commit %d with %s: %v", c.Seq, what, err)
+			}
+		}
+		past.Append(commit.Leaf(c.ID[:]), nil)
+	}
+}

@@ -218,6 +218,17 @@ func (b *Batch) DropEvidence(space uint32, evidenceKey sennit.Hash) {
 	b.del(append(key(keyProof, space), evidenceKey[:]...))
 }
 
+// PutFork stores the proof that a log forked, and when it was found, in
+// milliseconds since 1970.
+func (b *Batch) PutFork(space uint32, log sennit.Hash, found uint64, proof []byte) {
+	b.set(append(key(keyFork, space), log[:]...), append(binary.BigEndian.AppendUint64(nil, found), proof...))
+}
+
+// DropFork removes the proof that a log forked.
+func (b *Batch) DropFork(space uint32, log sennit.Hash) {
+	b.del(append(key(keyFork, space), log[:]...))
+}
+
 // SetSlot makes an op live at a path. It is not for slots that hold many.
 func (b *Batch) SetSlot(space uint32, p sennit.Path, slot tree.Slot, pos Pos) {
 	b.buf = slotKey(b.buf[:0], space, p, slot, pos)

@@ -24,6 +24,7 @@ import (
 //	a <space> <arrival u64>           what arrived when: log u32, seq u64, and if there is more to say flags u8, mask
 //	w <space> <log> <seq u64>         commit that waits, not applied or not wholly: bytes u32, u8 1 if some of it was
 //	e <space> <key 32>                evidence
+//	f <space> <log id 32>             fork proof, behind the time when it was found: u64, in ms since 1970
 //	p <space> <path> <slot>           index: live ops by path, and of a stream what it comes to
 //	q <space> <path> <slot> <clock u64> <log> <seq u64> <index u16>
 //	                                  index: live ops of slots that hold many, oldest first: bytes that they add to a stream
@@ -32,7 +33,7 @@ import (
 //	t <space> <folds u32> ...         trie of digests (package tree)
 //	d <space> <folds u32>             arrival u64 up to which the trie is up to date
 //
-// All but b, c, o, n, l, s, e, m and x can be rebuilt from those.
+// All but b, c, o, n, l, s, e, f, m and x can be rebuilt from those.
 const (
 	keyMeta    = 'm'
 	keyLocal   = 'x'
@@ -45,6 +46,7 @@ const (
 	keyArrival = 'a'
 	keyWaiting = 'w'
 	keyProof   = 'e'
+	keyFork    = 'f'
 	keyIndex   = 'p'
 	keyMany    = 'q'
 	keyBlob    = 'b'

@@ -477,3 +477,14 @@ func (v reads) Evidence(space uint32, f func(evidence []byte) error) error {
 		return f(append([]byte(nil), val...))
 	})
 }
+
+// Forks calls f for each proof in a space that a log forked, with when it was
+// found, in milliseconds since 1970.
+func (v reads) Forks(space uint32, f func(log sennit.Hash, found uint64, proof []byte) error) error {
+	return v.scan(key(keyFork, space), func(k, val []byte) error {
+		if len(k) != 37 || len(val) < 8 {
+			return damaged(k)
+		}
+		return f(sennit.Hash(k[5:]), binary.BigEndian.Uint64(val), append([]byte(nil), val[8:]...))
+	})
+}

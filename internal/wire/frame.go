@@ -57,6 +57,7 @@ const (
 	FrameAddrs     FrameType = 16
 	FrameLive      FrameType = 17
 	FrameSources   FrameType = 18
+	FrameFork      FrameType = 19
 )
 
 // Frame is one message of the replication protocol.
@@ -115,6 +116,8 @@ func DecodeFrame(b []byte) (number uint64, f Frame, err error) {
 		f = r.live()
 	case FrameSources:
 		f = r.sources()
+	case FrameFork:
+		f = &ForkFrame{Tag: r.tag8(), Proof: r.forkProof()}
 	case FrameProblem:
 		f = r.problem()
 	default:
@@ -155,6 +158,8 @@ func TagOf(f Frame) Tag {
 	case *Live:
 		return f.Tag
 	case *Sources:
+		return f.Tag
+	case *ForkFrame:
 		return f.Tag
 	}
 	return Tag{}
@@ -481,6 +486,21 @@ func (r *reader) live() *Live {
 	copy(l.Sig[:], r.take(64))
 	l.Message = r.liveMessage()
 	return l
+}
+
+// ForkFrame hands on the proof that a device signed two histories of a log of
+// the space.
+//
+//	tag | fork proof
+type ForkFrame struct {
+	Tag   Tag
+	Proof *ForkProof
+}
+
+func (*ForkFrame) frame() FrameType { return FrameFork }
+
+func (f *ForkFrame) append(dst []byte) []byte {
+	return f.Proof.Append(append(dst, f.Tag[:]...))
 }
 
 // Ping asks whether the other side is there; an answer is a ping as well.

@@ -174,6 +174,11 @@ func (f *ForkProof) Append(dst []byte) []byte {
 // package commit to say.
 func DecodeForkProof(b []byte) (*ForkProof, error) {
 	r := reader{b: b}
+	f := r.forkProof()
+	return f, r.end("fork proof")
+}
+
+func (r *reader) forkProof() *ForkProof {
 	f := &ForkProof{Log: r.log()}
 	f.A = r.header()
 	copy(f.SigA[:], r.take(64))
@@ -188,7 +193,7 @@ func DecodeForkProof(b []byte) (*ForkProof, error) {
 	if r.err == nil && f.Proof.Size == 0 != (f.A.Seq == f.B.Seq) {
 		r.fail("fork proof")
 	}
-	return f, r.end("fork proof")
+	return f
 }
 
 func (r *reader) header() *Header {

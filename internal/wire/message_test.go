@@ -43,6 +43,7 @@ func messages() []kindOfMessage {
 		of("redeem", redeemFrame),
 		of("welcome", func(t *rapid.T) wire.Frame { return &wire.Welcome{Evidence: *evidence(t)} }),
 		of("problem", problem), of("addrs", addrsFrame), of("live", liveFrame), of("sources", sourcesFrame),
+		of("fork", func(t *rapid.T) wire.Frame { return &wire.ForkFrame{Tag: tag(t), Proof: forkProof(t)} }),
 	}
 }
 
@@ -272,7 +273,7 @@ func messageRefusals() (cs []refusal) {
 	add("hello", "later version", hello(1, none), hello(2, none), sennit.Unsupported, "speaks version 2")
 	add("hello", "interests out of order", hello(1, two("a", "b")), hello(1, two("b", "a")), b, "interests out of order")
 	add("hello", "type 0", hello(1, none), raw(0, hello(1, none)[1:]), b, "unknown type")
-	add("hello", "type 19", hello(1, none), raw(19, hello(1, none)[1:]), b, "unknown type")
+	add("hello", "type 20", hello(1, none), raw(20, hello(1, none)[1:]), b, "unknown type")
 	add("interest", "twice the same", raw(2, 1, two("a", "b")), raw(2, 1, two("a", "a")), b, "interests out of order")
 	add("interest", "number over 2^62", raw(2, uint64(1<<62), none), raw(2, uint64(1<<62+1), none), b, "over its limit")
 	many := func(n int) []byte {
@@ -338,6 +339,13 @@ func messageRefusals() (cs []refusal) {
 	add("live", "reserved", live(said), live(wire.LiveMessage{Path: ".acl/x"}), b, "reserved")
 	add("live", "too long", live(wire.LiveMessage{Body: make([]byte, wire.MaxLive)}), live(wire.LiveMessage{Body: make([]byte, wire.MaxLive+1)}), b, "over its limit")
 	add("live", "lasts too long", live(wire.LiveMessage{Expires: wire.MaxLiveExpiry}), live(wire.LiveMessage{Expires: wire.MaxLiveExpiry + 1}), b, "over its limit")
+	header := rawHeader(9, 1, 2)
+	signed := raw(uint64(len(header)), header, rep("s", 64))
+	fork := func(proof ...any) []byte { return raw(19, 1, tag8, raw(proof...)) }
+	add("fork", "cut off", fork(rec, signed, signed, 0), fork(rec, signed, signed), b, "ends early")
+	add("fork", "more", fork(rec, signed, signed, 0), fork(rec, signed, signed, 0, 0), b, "left over")
+	add("fork", "header cut off", fork(rec, signed, signed, 0), fork(rec, raw(uint64(len(header)-1), header[1:], rep("s", 64)), signed, 0), b, "header")
+	add("fork", "no proof", fork(rec, signed, signed, 0), fork(), b, "ends early")
 	add("ping", "flag 2", raw(10, 1, 1), raw(10, 1, 2), b, "flag")
 	add("ask", "more", raw(11, 1), raw(11, 1, 0), b, "left over")
 	add("evidence", "cut off", raw(12, 1, one), raw(12, 1, one[:len(one)-1]), b, "malformed")
@@ -439,6 +447,12 @@ func (w *world) messages() []example {
 	}
 	wide := wire.Item{Path: "chirp/posts", Nibbles: "\x0f", Kind: wire.ItemGrandchildren, Nodes: map[uint8][4]byte{0x12: [4]byte(digest[22:26])}}
 	live := w.live()
+	twin := next(w.data[:2], w.dataLog, noon(301), w.data[2].header.Auth, textPut("chirp/posts/z", "another story", 200))
+	id3, idTwin := w.data[2].id(), twin.id()
+	fork := &wire.ForkProof{
+		Log: w.dataLog, A: &w.data[2].header, B: &twin.header,
+		SigA: w.laptop.sign("commit", id3[:]), SigB: w.laptop.sign("commit", idTwin[:]),
+	}
 	made := func(name string, number uint64, f wire.Frame, sigs ...vectorSig) example {
 		kind, _, _ := strings.Cut(name, "/")
 		_, short, _ := strings.Cut(name, "/")
@@ -476,6 +490,8 @@ func (w *world) messages() []example {
 		made("welcome/ana", 1, &wire.Welcome{Evidence: anas}),
 		made("problem/expired", 1, &wire.Problem{Code: sennit.Expired, Message: "the invitation was used already"}),
 		made("live/cursor", 9, &wire.Live{Tag: tag, Sig: w.laptop.sign("live", live.Bytes()), Message: live}, sigOf(w.laptop, "live", live.Bytes())),
+		made("fork/same-seq", 9, &wire.ForkFrame{Tag: tag, Proof: fork},
+			sigOf(w.laptop, "commit", id3[:]), sigOf(w.laptop, "commit", idTwin[:])),
 		made("addrs/one", 2, &wire.Addrs{Addrs: []string{"/ip4/127.0.0.1/udp/4001/quic-v1"}}),
 		made("sources/one", 8, &wire.Sources{
 			Tag: tag, Own: []string{"/ip4/192.0.2.7/udp/4001/quic-v1"},
