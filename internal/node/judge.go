@@ -25,6 +25,9 @@ func (t *txn) enforce(sp *space, next *access.Authority, out access.Outcome) err
 	t.events = append(t.events, hub.Event[*sennit.Update]{
 		N: t.n.arrivals, Path: sennit.Path(authorityTopic + "/" + sp.id.String()),
 	})
+	if err := t.accuseKnown(sp, was); err != nil {
+		return err
+	}
 	for _, l := range t.n.st.Logs(sp.num) {
 		// What counted still does, unless rules count no more, the author isn't
 		// proven any more, or was revoked.

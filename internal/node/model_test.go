@@ -614,6 +614,7 @@ func (s *scene) settle() {
 		s.refs.settle()
 		for i, m := range s.nodes {
 			s.refs.compare(s.t, fmt.Sprintf("node %d after %v", i, wait), m)
+			proofs(s.t, m, s.space, slices.Concat(s.rules, s.data))
 		}
 		for _, w := range s.watches {
 			w.compare(s.t, &s.refs)

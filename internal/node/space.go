@@ -17,14 +17,16 @@ import (
 
 // space is what the engine keeps in memory of a space that the store knows.
 type space struct {
-	id   sennit.Space
-	num  uint32
-	auth atomic.Pointer[access.Authority] // that is durable
-	many atomic.Bool                      // some path may hold more than its slots Put, Del and Deep
+	id    sennit.Space
+	num   uint32
+	auth  atomic.Pointer[access.Authority] // that is durable
+	many  atomic.Bool                      // some path may hold more than its slots Put, Del and Deep
+	forks atomic.Pointer[[]Fork]           // that are durable
 
 	// Of the committer.
 	rules   *access.Authority // with what is being committed
 	state   store.SpaceState
+	proofs  []Fork    // with what is being committed; each change makes another list
 	waiting int       // bytes of commits that wait
 	held    time.Time // when the first held commit's clock is due; zero if none is
 
@@ -109,6 +111,9 @@ func (n *Node) load(v *store.View, id sennit.Space) error {
 	}
 	sp.rules, _ = access.New(id).With(commits, evidence)
 	sp.auth.Store(sp.rules)
+	if err := sp.loadForks(v); err != nil {
+		return err
+	}
 	err = v.Waiting(num, func(_ uint32, _ uint64, w store.Wait) error {
 		sp.waiting += int(w.Size)
 		sp.held = n.cfg.Now() // whatever waits is looked at again soon

@@ -217,6 +217,9 @@ func (t *txn) take(sp *space, run *checkedRun) (added int, err error) {
 		}
 	}
 	t.grow(ls, run.after, run.nodes)
+	if err := t.accuse(sp, ls.Log, run); err != nil {
+		return 0, err
+	}
 	switch {
 	case first: // it may show of everything in the log that it came before
 		err = t.rejudge(sp, run.id)

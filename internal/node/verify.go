@@ -198,6 +198,9 @@ func (x *check) space(ctx context.Context) error {
 	if err = x.damage(x.where(), err); err != nil {
 		return err
 	}
+	if err = x.damage(x.where(), x.forks()); err != nil {
+		return err
+	}
 	if err := x.authority(ctx); err != nil {
 		return err
 	}
@@ -234,6 +237,23 @@ func (x *check) freeze(ctx context.Context) (trie *Trie, err error) {
 			return nil, err
 		}
 	}
+}
+
+// forks checks the proofs that logs of the space forked.
+func (x *check) forks() error {
+	return x.v.Forks(x.sp.num, func(log sennit.Hash, _ uint64, b []byte) error {
+		p, err := wire.DecodeForkProof(b)
+		if err == nil {
+			err = x.n.genuine(p)
+		}
+		switch {
+		case err != nil:
+			x.find(doRestore, x.where(), "the proof that log %s forked proves nothing: %v", log, err)
+		case p.Log.ID() != log || p.Log.Space != x.sp.id:
+			x.find(doRestore, x.where(), "the proof that log %s forked is about another log", log)
+		}
+		return nil
+	})
 }
 
 // authority reads the authority commits in order of arrival, in which each

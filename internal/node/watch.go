@@ -542,7 +542,7 @@ func (w *watch) free() {
 }
 
 // Subscribe calls wake when something arrives in a space, or, for the zero
-// space, when the node's follows or the authority of any space change. It must
+// space, when the node's follows, or the authority or fork proofs of any space, change. It must
 // not block; Take on the result must be called before it is called again.
 func (n *Node) Subscribe(space sennit.Space, wake func()) *hub.Sub[*sennit.Update] {
 	return n.hub.Subscribe([]hub.Topic{{Space: space}}, wake)

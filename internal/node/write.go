@@ -26,10 +26,11 @@ type request struct {
 	run      *checkedRun
 	evidence []access.Evidence // joins the space's before anything is judged
 	do       func(*store.Batch) error
-	reads    bool          // do reads the batch
-	follow   func(*Follow) // changes how the space is followed
-	rejudge  bool          // the commits of the space that wait
-	drop     *drop         // what a collection removes
+	reads    bool            // do reads the batch
+	follow   func(*Follow)   // changes how the space is followed
+	rejudge  bool            // the commits of the space that wait
+	drop     *drop           // what a collection removes
+	fork     *wire.ForkProof // that is genuine
 
 	size int
 	done chan result  // has room for one; or
@@ -128,6 +129,7 @@ func (t *txn) finish(results []result) error {
 	}
 	for sp := range t.touched {
 		sp.auth.Store(sp.rules)
+		sp.tellForks()
 		t.n.spaces.Store(sp.id, sp)
 	}
 	return nil
@@ -288,6 +290,9 @@ func (n *Node) other(t *txn, r *request) (res result) {
 	}
 	if err == nil && r.drop != nil {
 		err = t.drop(sp, r.drop)
+	}
+	if err == nil && r.fork != nil {
+		t.keepFork(sp, r.fork)
 	}
 	if err == nil && r.run != nil {
 		res.new, err = t.take(sp, r.run)
