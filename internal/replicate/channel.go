@@ -72,6 +72,10 @@ type channel struct {
 	done    bool // they sent all there was
 	seen    map[sennit.Hash]bool
 
+	proved   map[sennit.Hash]bool // logs that the peer has a proof of that they forked; at most maxForksHeard of the peer's
+	forks    *node.Fork           // the first of the list of which the peer has all; writer only
+	accusals int                  // fork proofs that the peer sent and that had to be checked
+
 	synced    bool      // equal when last compared
 	agreed    time.Time // when it was last known to be so; zero: never
 	comparing time.Time // when a comparison was begun that is not answered; zero if none is
@@ -88,7 +92,7 @@ func newChannel(s *session, space sennit.Space) *channel {
 	self, host := s.r.cfg.Self, s.conn.Host()
 	return &channel{
 		s: s, space: space, driving: bytes.Compare(self[:], host[:]) < 0,
-		seen: map[sennit.Hash]bool{}, push: node.Picks{}, untoldSources: true,
+		seen: map[sennit.Hash]bool{}, push: node.Picks{}, untoldSources: true, proved: map[sennit.Hash]bool{},
 	}
 }
 

@@ -372,6 +372,8 @@ func (s *session) handle(ctx context.Context, f wire.Frame) error {
 		c.ack(f)
 	case *wire.Live:
 		return c.hear(f)
+	case *wire.ForkFrame:
+		return c.fork(ctx, f)
 	}
 	return nil
 }

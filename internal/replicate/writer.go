@@ -116,14 +116,17 @@ func (s *session) turn(ctx context.Context, put func(wire.Frame) error, sub *hub
 		if err == nil && !did {
 			did, err = c.tellSources(put)
 		}
-		said := false
+		said, told := false, false
 		if err == nil {
 			said, err = c.say(put)
+		}
+		if err == nil {
+			told, err = c.tellForks(put)
 		}
 		if err != nil {
 			return true, err
 		}
-		busy = busy || did || said
+		busy = busy || did || said || told
 	}
 	return busy, nil
 }
