@@ -113,7 +113,7 @@ And invite:   sennit invite new`,
 	root.AddCommand(
 		a.up(), a.initialise(), a.openPage(), a.status(), a.doctor(), a.version(), a.completion(),
 		a.get(), a.set(), a.patch(), a.add(), a.append(), a.remove(), a.list(), a.watch(), a.live(), a.digest(),
-		a.history(), a.undo(), a.du(), a.collect(), a.ops(), a.generate(),
+		a.history(), a.undo(), a.du(), a.forks(), a.collect(), a.ops(), a.generate(),
 		a.importFiles(), a.exportFiles(), a.syncFiles(),
 		a.follow(), a.unfollow(), a.follows(), a.invite(), a.join(),
 		a.id(), a.token(), a.allow(), a.revoke(), a.rules(),

@@ -208,6 +208,9 @@ func (a *app) describeStatus(s *daemon.Status) {
 	for _, p := range s.Blobs.Pending[:min(len(s.Blobs.Pending), 5)] {
 		a.line("         /%s/%s, %.1f MB: %s", p.Space, p.Path, float64(p.Size)/1e6, p.Why)
 	}
+	if s.Forks > 0 {
+		a.line("forks    %d devices of others signed two histories of a log; see: sennit forks", s.Forks)
+	}
 	for _, w := range s.Warnings {
 		a.note("warning: %s", w.What)
 		a.note("hint: %s", w.Do)

@@ -75,6 +75,7 @@ func (d *daemon) control() http.Handler {
 	handle("GET /_node/history", d.history)
 	handle("POST /_node/undo", d.undo)
 	handle("GET /_node/du", d.du)
+	handle("GET /_node/forks", d.forks)
 	absent := func(r *http.Request) error {
 		return sennit.Errorf(sennit.NotFound, "there is no %.20s %.200s", r.Method, r.URL.Path)
 	}
@@ -135,6 +136,7 @@ type Status struct {
 	Ops      uint64    `json:"ops"`    // live, in the default space
 	Peers    []Peer    `json:"peers"`
 	Blobs    Blobs     `json:"blobs"`
+	Forks    int       `json:"forks,omitempty"` // devices of others that signed two histories of a log
 	Warnings []Finding `json:"warnings"`
 }
 
@@ -183,7 +185,7 @@ func (d *daemon) status(r *http.Request) (int, any, error) {
 	s := Status{
 		Version: Version(), Space: d.ready.Space, Device: d.ready.Device, HTTP: d.ready.HTTP, Note: d.ready.Note,
 		Peer: append([]string{}, d.host.Addrs()...), PID: os.Getpid(), Since: d.begun.UTC(), Disk: usage, Store: d.store.DiskUsage(),
-		Spaces: len(d.node.Spaces()), Peers: []Peer{}, Warnings: d.warnings(),
+		Spaces: len(d.node.Spaces()), Peers: []Peer{}, Forks: d.otherForks(), Warnings: d.warnings(),
 	}
 	if s.Ops, err = d.held(r.Context(), d.id.Space()); err != nil {
 		return 0, nil, err
@@ -236,6 +238,11 @@ func (d *daemon) warnings() []Finding {
 			Do:   "nothing is lost, but stop one of them: a second machine needs a data directory of its own",
 		})
 	}
+	said := ""
+	if err == nil && time.Since(inUse) < copyMatters {
+		said = d.ready.Device
+	}
+	all = append(all, ownForks(d.forked(d.node.Spaces()), said, time.Now())...)
 	if words, err := d.id.Words(); err == nil && words != "" {
 		all = append(all, Finding{What: "the recovery words were not written down yet: if this disk is lost, so is the identity", Do: "sennit id words"})
 	}

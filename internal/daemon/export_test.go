@@ -18,3 +18,6 @@ func WithPort(listen []string, port int) []string { return withPort(listen, port
 
 // Replace writes a file as the ports file is written.
 func Replace(path string, content []byte) error { return replace(path, content) }
+
+// OwnForks is the warnings about devices of this node's identity that forked.
+func OwnForks(forks []Fork, said string, now time.Time) []Finding { return ownForks(forks, said, now) }
