@@ -133,6 +133,15 @@ func TestForksAreProved(t *testing.T) {
 	})
 }
 
+// TestVerifyTakesALogThatCameInPieces: verify once said that such a log can't be
+// taken, where it had forked.
+func TestVerifyTakesALogThatCameInPieces(t *testing.T) {
+	newIdentity(t, "owner")
+	if err := inBubble(t, func(f failer) { forksAreProved(f, t, newChoices(0x1e, 102)) }); err != nil {
+		t.Error(err)
+	}
+}
+
 // watched is a node that knows a second device of its owner.
 func watched(t failer, tb testing.TB, c *choices) (*scene, *machine) {
 	t.Helper()
@@ -199,6 +208,7 @@ func forksAreProved(t failer, tb testing.TB, c *choices) {
 	if apart(x, y) != (len(before) == 1) {
 		t.Fatalf("%d proofs, and that the histories differ is %v", len(before), apart(x, y))
 	}
+	m.whole(t, "the node")
 	if err := m.stop(); err != nil {
 		t.Fatalf("stop: %v", err)
 	}

@@ -356,7 +356,16 @@ func (x *check) runs(ctx context.Context, l *store.Log, batch *Batch) error {
 		if x.past[l.Num].Size < checked.after.Size {
 			x.past[l.Num] = checked.after
 		}
-		if err := x.give(&request{run: checked}); err != nil {
+		err = x.give(&request{run: checked})
+		if sennit.CodeOf(err) == sennit.Conflict && run.From > 0 {
+			// What came in pieces may be in other branches there. From the log's
+			// beginning on it can be proved whatever is there.
+			if err = x.whole(ctx, l, checked); err != nil {
+				return err
+			}
+			continue
+		}
+		if err != nil {
 			if sennit.CodeOf(err) == sennit.ReadOnly {
 				return err
 			}
@@ -365,6 +374,22 @@ func (x *check) runs(ctx context.Context, l *store.Log, batch *Batch) error {
 		x.step(len(checked.commits))
 	}
 	return nil
+}
+
+// whole gives the other engine the commits of a run in one that begins with the
+// log.
+func (x *check) whole(ctx context.Context, l *store.Log, run *checkedRun) error {
+	b := x.builder(l)
+	b.f.Known = map[sennit.Hash]uint64{}
+	for _, c := range run.commits {
+		if err := b.add(l.Num, c.Seq, nil); err != nil {
+			return err
+		}
+	}
+	if err := b.flush(); err != nil {
+		return err
+	}
+	return x.runs(ctx, l, b.out)
 }
 
 // stored compares ids and tree nodes in the store with what was worked out, and
