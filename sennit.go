@@ -348,6 +348,15 @@ type Bus interface {
 	// Open reads the merged value at a path, whatever its size. The content is
 	// that of the node's version, even if the value changes meanwhile.
 	Open(ctx context.Context, a Addr) (Node, Content, error)
+	// At reads what the path showed at a version of it, whatever its size: the
+	// value when the change that made the version was the newest of all that
+	// the node knows. It takes the right to read there now. It fails with Gone
+	// if that is not held any more, as of what was overwritten long ago, and
+	// with NotFound if there was no such version, or it deleted the value. The
+	// node's version is the one that was asked for; of a counter or a stream,
+	// of which the version may be given as [Bus.Write] gave it, with what tells
+	// the set of its ops.
+	At(ctx context.Context, a Addr, v Version) (Node, Content, error)
 	// List lists the children of a path in order of name, and says whether
 	// there are more.
 	List(ctx context.Context, a Addr, o Listing) (entries []Entry, more bool, err error)

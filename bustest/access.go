@@ -68,6 +68,13 @@ func limitedReads(t *testing.T, owner, limited sennit.Bus) {
 		wantSecret(t, limited, p, "p/nothing")
 	}
 	wantNothing(t, limited, "p")
+
+	wantAt(t, limited, "q/a", get(t, owner, "q/a").Version, "0")
+	v := get(t, owner, "p/other/a").Version
+	for _, p := range []string{"p/other/a", "p/mine/a", "p"} {
+		_, _, err := limited.At(t.Context(), me(p), v)
+		wantCode(t, err, sennit.NotFound)
+	}
 }
 
 func limitedReadOnly(t *testing.T, owner, limited sennit.Bus) {

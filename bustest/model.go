@@ -98,6 +98,7 @@ type world struct {
 	counts  map[place]int64                       // what was added at each path, which a put leaves as it is
 	streams map[place]sennit.Value                // what was appended, likewise
 	log     []fact                                // all there was, in order of arrival
+	past    []fact                                // and what each path showed then
 	names   map[string]sennit.Space               // petnames, with the "@"
 	follows []sennit.Space
 	mail    []sennit.Update // live messages, in order
@@ -221,6 +222,30 @@ func (v view) Open(ctx context.Context, a sennit.Addr) (sennit.Node, sennit.Cont
 	}
 	f := v.world.spaces[s][a.Path]
 	return f.shown(), content(f.node.Value.Data), nil
+}
+
+// At is [sennit.Bus.At]. The model forgets nothing.
+func (v view) At(_ context.Context, a sennit.Addr, at sennit.Version) (sennit.Node, sennit.Content, error) {
+	v.world.mu.Lock()
+	defer v.world.mu.Unlock()
+	s, err := v.resolve(a.Root)
+	if err != nil {
+		return sennit.Node{}, nil, err
+	}
+	if !v.can(sennit.Read, s, a.Path) {
+		return sennit.Node{}, nil, errNothing
+	}
+	for _, f := range slices.Backward(v.world.past) {
+		commit, _, _ := strings.Cut(string(f.node.Version), ".")
+		if f.space != s || at != f.node.Version && string(at) != commit || a.Path != f.node.Path && !(f.deep && a.Path.Under(f.node.Path)) {
+			continue
+		}
+		if f.kind != sennit.KindPut {
+			break
+		}
+		return f.shown(), content(f.node.Value.Data), nil
+	}
+	return sennit.Node{}, nil, errNothing
 }
 
 type content []byte
@@ -371,7 +396,7 @@ func (v view) commit(root string, changes []sennit.Change) (sennit.Version, erro
 		if state[c.Path] = f; told.node.Value.Data == nil {
 			told = f
 		}
-		v.world.log = append(v.world.log, told)
+		v.world.log, v.world.past = append(v.world.log, told), append(v.world.past, f)
 	}
 	v.world.wakeAll()
 	return version, nil

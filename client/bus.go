@@ -40,7 +40,7 @@ func locate(root, path string, slash bool) (url.URL, error) {
 // Get reads the merged value at a path. Of one that has more than
 // sennit.MaxInline bytes it gives what it is, but not the bytes.
 func (c *Client) Get(ctx context.Context, a sennit.Addr) (sennit.Node, error) {
-	n, resp, err := c.get(ctx, a)
+	n, resp, err := c.get(ctx, a, nil)
 	if err != nil {
 		return n, err
 	}
@@ -51,13 +51,18 @@ func (c *Client) Get(ctx context.Context, a sennit.Addr) (sennit.Node, error) {
 	return n, err
 }
 
-// get asks for a value. The answer's body is its bytes.
-func (c *Client) get(ctx context.Context, a sennit.Addr) (sennit.Node, *http.Response, error) {
+// get asks for a value, at a version if one is given as in a header. The
+// answer's body is its bytes.
+func (c *Client) get(ctx context.Context, a sennit.Addr, at []string) (sennit.Node, *http.Response, error) {
 	u, err := locate(a.Root, string(a.Path), false)
 	if err != nil {
 		return sennit.Node{}, nil, err
 	}
-	resp, err := c.do(ctx, http.MethodGet, u, nil, nil)
+	var header http.Header
+	if at != nil {
+		header = http.Header{"Version": at}
+	}
+	resp, err := c.do(ctx, http.MethodGet, u, header, nil)
 	if err != nil {
 		return sennit.Node{}, nil, err
 	}

@@ -7,16 +7,31 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 
 	"github.com/sennit/sennit"
 )
 
 // Open reads the merged value at a path, whatever its size.
 func (c *Client) Open(ctx context.Context, a sennit.Addr) (sennit.Node, sennit.Content, error) {
+	return c.open(ctx, a, nil)
+}
+
+// At reads what a path showed at a version. It fails with Gone if the node
+// doesn't hold that any more.
+func (c *Client) At(ctx context.Context, a sennit.Addr, v sennit.Version) (sennit.Node, sennit.Content, error) {
+	if v == "" || strings.ContainsFunc(string(v), func(r rune) bool { return r <= ' ' || r > '~' || r == '"' || r == '\\' }) {
+		return sennit.Node{}, nil, sennit.Errorf(sennit.NotFound, "%s never had the version %.100q", a, v)
+	}
+	return c.open(ctx, a, []string{`"` + string(v) + `"`})
+}
+
+// open reads a value, at a version if one is given as in a header.
+func (c *Client) open(ctx context.Context, a sennit.Addr, at []string) (sennit.Node, sennit.Content, error) {
 	// The body is read by later calls, each with a context of its own.
 	reading, stop := context.WithCancel(context.WithoutCancel(ctx))
 	linked := context.AfterFunc(ctx, stop)
-	n, resp, err := c.get(reading, a)
+	n, resp, err := c.get(reading, a, at)
 	if !linked() && err == nil {
 		resp.Body.Close()
 		err = sennit.Errorf(sennit.CodeOf(ctx.Err()), "asking the node at %s: %w", c.where, ctx.Err())
@@ -26,7 +41,7 @@ func (c *Client) Open(ctx context.Context, a sennit.Addr) (sennit.Node, sennit.C
 		return n, nil, err
 	}
 	u, err := locate(a.Root, string(a.Path), false)
-	v := &content{c: c, u: u, version: n.Version, size: resp.ContentLength, body: resp.Body, stop: stop}
+	v := &content{c: c, u: u, asked: at, version: n.Version, size: resp.ContentLength, body: resp.Body, stop: stop}
 	if err == nil && n.Value.Size() == 0 {
 		if n.Value.Data, err = c.readBody(resp, maxValue); err == nil {
 			v.data = n.Value.Data
@@ -48,6 +63,7 @@ func (c *Client) Open(ctx context.Context, a sennit.Addr) (sennit.Node, sennit.C
 type content struct {
 	c       *Client
 	u       url.URL
+	asked   []string // header Version, if it is not what is there now
 	version sennit.Version
 	size    int64
 	data    []byte
@@ -102,6 +118,9 @@ func (v *content) ask(ctx context.Context, off int64) error {
 	h := http.Header{"Range": {"bytes=" + strconv.FormatInt(off, 10) + "-"}}
 	if v.version != "" {
 		h["If-Match"] = []string{`"` + string(v.version) + `"`}
+	}
+	if v.asked != nil {
+		h["Version"] = v.asked
 	}
 	reading, stop := context.WithCancel(context.WithoutCancel(ctx))
 	linked := context.AfterFunc(ctx, stop)

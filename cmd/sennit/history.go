@@ -17,7 +17,7 @@ import (
 func (a *app) history() *cobra.Command {
 	return &cobra.Command{
 		Use: "history PATH", Short: "list what was done to the value at a path",
-		Long:              "Lists the changes of a value that the node still holds, newest first. What is\noverwritten or deleted is held for 30 days: of a path that changes often, the\nnewest versions of each writer, and some of older ages.",
+		Long:              "Lists the changes of a value that the node still holds, newest first. What is\noverwritten or deleted is held for 30 days: of a path that changes often, the\nnewest versions of each writer, and some of older ages. With --json it tells\nthe version of each, with which sennit get --at prints it.",
 		Example:           "  sennit history notes/hello",
 		Args:              args(cobra.ExactArgs(1)),
 		ValidArgsFunction: a.completePaths(1),

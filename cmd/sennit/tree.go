@@ -25,10 +25,11 @@ import (
 )
 
 func (a *app) get() *cobra.Command {
-	return &cobra.Command{
+	var version string
+	cmd := &cobra.Command{
 		Use: "get PATH", Short: "print the value at a path",
-		Long:              "Prints the bytes of the value, and nothing else. A path without a leading slash\nis in your own space: notes/a is /me/notes/a. With a slash at the end of the path it\nprints all that is there as a JSON document: indented for a terminal, else, and with\n--json, in one line.\n\nOf a space that isn't followed, a value is asked of those whom this node knows, and\nnot kept: that takes some seconds, at most 20.",
-		Example:           "  sennit get notes/hello\n  sennit get /@bob/posts/1\n  sennit get notes/",
+		Long:              "Prints the bytes of the value, and nothing else. A path without a leading slash\nis in your own space: notes/a is /me/notes/a. With a slash at the end of the path it\nprints all that is there as a JSON document: indented for a terminal, else, and with\n--json, in one line.\n\nOf a space that isn't followed, a value is asked of those whom this node knows, and\nnot kept: that takes some seconds, at most 20.\n\nWith --at it prints what was there at a version, if that is still held:\nsennit history --json lists the versions. To read a counter at a version takes a look through all that is held\nof the space.",
+		Example:           "  sennit get notes/hello\n  sennit get /@bob/posts/1\n  sennit get notes/\n  sennit get notes/hello --at $VERSION",
 		Args:              args(cobra.ExactArgs(1)),
 		ValidArgsFunction: a.completePaths(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -41,10 +42,19 @@ func (a *app) get() *cobra.Command {
 				return err
 			}
 			defer c.Close()
+			if subtree && version != "" {
+				return sennit.Hint(sennit.Errorf(sennit.Unsupported, "only values have versions, not subtrees"), "leave the slash at the end away")
+			}
 			if subtree {
 				return a.document(cmd.Context(), c, at)
 			}
-			n, content, err := c.Open(cmd.Context(), at)
+			var n sennit.Node
+			var content sennit.Content
+			if cmd.Flags().Changed("at") {
+				n, content, err = c.At(cmd.Context(), at, sennit.Version(version))
+			} else {
+				n, content, err = c.Open(cmd.Context(), at)
+			}
 			if err != nil {
 				return err
 			}
@@ -59,6 +69,8 @@ func (a *app) get() *cobra.Command {
 			return err
 		},
 	}
+	cmd.Flags().StringVar(&version, "at", "", "print what was there at this version")
+	return cmd
 }
 
 // copyOut prints a content, and tells its last byte.

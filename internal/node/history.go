@@ -80,6 +80,18 @@ func (n *Node) History(ctx context.Context, a sennit.Addr, limit int) ([]Past, e
 
 // past gathers the ops that count and concern some paths, newest first.
 func (n *Node) past(ctx context.Context, v *store.View, sp *space, concerns func(p sennit.Path, deep bool) bool) (all []past, err error) {
+	if err := n.eachPast(ctx, v, sp, concerns, func(x past) error {
+		all = append(all, x)
+		return nil
+	}); err != nil {
+		return nil, err
+	}
+	slices.SortFunc(all, func(a, b past) int { return b.at.Compare(a.at) })
+	return all, nil
+}
+
+// eachPast calls f for the ops that count and concern some paths, log by log.
+func (n *Node) eachPast(ctx context.Context, v *store.View, sp *space, concerns func(p sennit.Path, deep bool) bool, f func(past) error) error {
 	court, links := sp.authority().Court(), newLinker(sp.id, linkView{v})
 	for _, l := range n.st.Logs(sp.num) {
 		if l.Rec.Class != wire.Data {
@@ -87,7 +99,7 @@ func (n *Node) past(ctx context.Context, v *store.View, sp *space, concerns func
 		}
 		size, err := v.Size(l.Num)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		author, branches := sennit.Principal{Space: l.Rec.Principal, Device: l.Rec.Device}, n.st.Branches(l.ID)
 		var rec *wire.Stored
@@ -115,14 +127,12 @@ func (n *Node) past(ctx context.Context, v *store.View, sp *space, concerns func
 			if counts := court.Judge(q) == access.Valid; failed != nil || !counts || n.early(rec.Clock) {
 				return failed
 			}
-			all = append(all, past{tree.Stamp{Clock: rec.Clock, Log: l.ID, Seq: seq, Index: index, Commit: rec.ID}, l, op})
-			return nil
+			return f(past{tree.Stamp{Clock: rec.Clock, Log: l.ID, Seq: seq, Index: index, Commit: rec.ID}, l, op})
 		}); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	slices.SortFunc(all, func(a, b past) int { return b.at.Compare(a.at) })
-	return all, nil
+	return nil
 }
 
 // early reports whether a clock is too far ahead for what bears it to count.

@@ -71,6 +71,8 @@ type Node struct {
 	blobs  blobs
 	mail   mail
 
+	gathering chan struct{} // has room for one: whoever puts a version together from all that is held
+
 	mu     sync.Mutex // guards what follows
 	queue  []*request
 	queued int           // bytes in queue
@@ -122,7 +124,7 @@ func open(c Config) (*Node, error) {
 		cfg: c, st: c.Store, hub: hub.New[*sennit.Update](hub.Config{Ring: 2 * sennit.MaxOps}), self: c.Identity.Principal(),
 		wake: make(chan struct{}, 1), room: make(chan struct{}),
 		own: map[ownLog]*logState{}, logs: map[uint32]*logState{},
-		mail:  newMail(),
+		mail: newMail(), gathering: make(chan struct{}, 1),
 		blobs: blobs{pins: map[sennit.Blob]int{}, changed: make(chan struct{})},
 	}
 	if n.cfg.Undo == 0 {

@@ -185,7 +185,7 @@ func (inline) Close() error { return nil }
 
 // held is a stream's content, with the view that it is read from.
 type held struct {
-	*streamContent
+	sennit.Content
 	v *store.View
 }
 
@@ -193,7 +193,7 @@ func (c *held) Close() error {
 	if c.v == nil {
 		return nil
 	}
-	err := c.streamContent.Close()
+	err := c.Content.Close()
 	c.v.Release()
 	c.v = nil
 	return err

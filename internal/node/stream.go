@@ -143,7 +143,8 @@ func (l lens) stream(sp *space, n *sennit.Node) error {
 type streamContent struct {
 	l      lens
 	path   sennit.Path
-	size   uint64
+	size   uint64 // of what is read: all, or what was there at a version
+	all    uint64 // of what the chunks come to
 	chunks *store.Chunks
 
 	// One clock's chunks, in order. Those of several logs lie as the store
@@ -167,7 +168,7 @@ func (l lens) content(sp *space, p sennit.Path, size uint64) (*streamContent, er
 	if err != nil {
 		return nil, err
 	}
-	return &streamContent{l: l, path: p, size: size, chunks: chunks}, nil
+	return &streamContent{l: l, path: p, size: size, all: size, chunks: chunks}, nil
 }
 
 // Close frees what reading holds.
@@ -233,7 +234,7 @@ func (c *streamContent) seek(off uint64) error {
 		var ok bool
 		var err error
 		switch {
-		case c.moment == nil || off < c.begin && off < c.begin-off, off >= c.end && c.size-off < off-c.end:
+		case c.moment == nil || off < c.begin && off < c.begin-off, off >= c.end && c.all-off < off-c.end:
 			ok, err = c.enter(off)
 		case off < c.begin:
 			ok, err = c.back()
@@ -253,7 +254,7 @@ func (c *streamContent) seek(off uint64) error {
 // enter begins at the end that is nearer to off. The list is left standing at
 // the moment's last chunk.
 func (c *streamContent) enter(off uint64) (ok bool, err error) {
-	if off <= c.size/2 {
+	if off <= c.all/2 {
 		if ok, err = c.chunks.First(); !ok || err != nil {
 			return false, err
 		}
@@ -263,7 +264,7 @@ func (c *streamContent) enter(off uint64) (ok bool, err error) {
 	if ok, err = c.chunks.Last(); !ok || err != nil {
 		return false, err
 	}
-	c.begin = c.size
+	c.begin = c.all
 	return c.gatherBack()
 }
 

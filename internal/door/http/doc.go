@@ -38,6 +38,13 @@
 // is: "Blob: ROOT SIZE" or "Stream: SIZE". Ranges are served (RFC 9110 section
 // 14), with If-Range and If-Match.
 //
+// A GET or HEAD with "Version: VERSION", quotes and all, gives what the path
+// showed at that version, with that version as ETag and Version: 404 if there
+// was none such, or it deleted the value, and 410 if it is not held any more. To
+// read a counter, or a stream that was deleted, at a version, the node looks
+// through all ops that it holds of the space, for one reader at a time. Parents
+// is answered 501, and so is Version with a document.
+//
 // A write may have one condition: "If-Match" with the ETag that the value must
 // have, or "If-None-Match: *" for one that must not be there yet. If it doesn't
 // hold, the answer is 412 and nothing is done. Other conditions are answered

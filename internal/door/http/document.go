@@ -20,8 +20,8 @@ const (
 
 // getDocument answers GET and HEAD of a subtree as a document.
 func (d *Door) getDocument(w http.ResponseWriter, r *http.Request, c Caller, t target) error {
-	if err := current(r); err != nil {
-		return err
+	if r.Header["Version"] != nil || r.Header["Parents"] != nil {
+		return sennit.Errorf(sennit.Unsupported, "older versions of a document are not served")
 	}
 	ctx := r.Context()
 	doc := docbus.Doc{Bus: d.cfg.Bus(c), At: t.addr}

@@ -21,10 +21,17 @@ func (d *Door) get(w http.ResponseWriter, r *http.Request, c Caller, t target) e
 	if err := t.none(); err != nil {
 		return err
 	}
-	if err := current(r); err != nil {
+	at, err := versionAsked(r)
+	if err != nil {
 		return err
 	}
-	n, content, err := d.cfg.Bus(c).Open(r.Context(), t.addr)
+	var n sennit.Node
+	var content sennit.Content
+	if at == "" {
+		n, content, err = d.cfg.Bus(c).Open(r.Context(), t.addr)
+	} else {
+		n, content, err = d.cfg.Bus(c).At(r.Context(), t.addr, at)
+	}
 	if err != nil {
 		return err
 	}
@@ -63,12 +70,20 @@ func (d *Door) get(w http.ResponseWriter, r *http.Request, c Caller, t target) e
 	return nil
 }
 
-// current refuses requests for anything but what is there now.
-func current(r *http.Request) error {
-	if r.Header["Version"] != nil || r.Header["Parents"] != nil {
-		return sennit.Errorf(sennit.Unsupported, "older versions are not served")
+// versionAsked is the version that a GET names, "" if it is for what is there
+// now.
+func versionAsked(r *http.Request) (sennit.Version, error) {
+	if r.Header["Parents"] != nil {
+		return "", sennit.Errorf(sennit.Unsupported, "changes since a version are not served")
 	}
-	return nil
+	fields := r.Header["Version"]
+	switch {
+	case fields == nil:
+		return "", nil
+	case len(fields) == 1 && len(fields[0]) > 2 && fields[0][0] == '"' && fields[0][len(fields[0])-1] == '"' && simple(fields[0][1:len(fields[0])-1]):
+		return sennit.Version(fields[0][1 : len(fields[0])-1]), nil
+	}
+	return "", sennit.Hint(sennit.Errorf(sennit.BadInput, "the header Version names no version"), `name one, in quotes: Version: "VERSION"`)
 }
 
 // describe tells what a value is that doesn't ride in an update or a listing.
