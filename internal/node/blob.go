@@ -324,6 +324,10 @@ func (n *Node) collectBlob(ctx context.Context, ref sennit.Blob) (removed bool, 
 	var stale []store.BlobName
 	if err := v.BlobNames(ref, func(name store.BlobName) error {
 		named, err := n.namesBlob(v, name)
+		if err == nil && !named {
+			id, _ := n.st.SpaceByNum(name.Space)
+			named, err = n.KeepsAll(id) // what named it is held still
+		}
 		if named {
 			live = true
 			return cmp.Or(err, store.ErrStop)

@@ -48,15 +48,17 @@ type Collected struct {
 }
 
 // Collect drops what is superseded and too old to be wanted back in a space. It
-// works beside readers and writers. progress may be nil; it is told how many of
+// works beside readers and writers. Of a space that is kept in full it drops
+// nothing. progress may be nil; it is told how many of
 // the ops were looked at.
 func (n *Node) Collect(ctx context.Context, id sennit.Space, progress func(done, total uint64)) (Collected, error) {
 	sp := n.space(id)
 	if sp == nil {
 		return Collected{}, sennit.Errorf(sennit.NotFound, "this node holds nothing of space %s", id)
 	}
-	if n.cfg.Undo < 0 {
-		return Collected{}, nil
+	full, err := n.KeepsAll(id)
+	if n.cfg.Undo < 0 || full || err != nil {
+		return Collected{}, err
 	}
 	sp.collecting.Lock()
 	defer sp.collecting.Unlock()
@@ -451,6 +453,9 @@ func (c *collector) submit(ctx context.Context, d *drop) error {
 	return c.n.submit(ctx, &request{space: c.sp.id, drop: d, done: make(chan result, 1)}).err
 }
 
+// errKept says that a space is kept in full from now on.
+var errKept = sennit.Errorf(sennit.Conflict, "the space is kept in full now, so the rest was not collected")
+
 // errFolded says that rules changed while a collection was under way: what was
 // superseded may be live now.
 var errFolded = sennit.Hint(sennit.Errorf(sennit.Conflict, "rules of the space changed meanwhile, so the rest was not collected"), "collect again")
@@ -472,7 +477,7 @@ func (n *Node) collectDue(ctx context.Context) {
 			}
 		}
 		for _, id := range n.Spaces() {
-			if err := n.collectGrown(ctx, id); err != nil && ctx.Err() == nil && !errors.Is(err, errFolded) {
+			if err := n.collectGrown(ctx, id); err != nil && ctx.Err() == nil && !errors.Is(err, errFolded) && !errors.Is(err, errKept) {
 				n.cfg.Log.Warn("what is superseded could not be collected", "space", id, "err", err)
 			}
 		}

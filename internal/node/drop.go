@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"slices"
 
 	"github.com/sennit/sennit"
@@ -39,6 +40,9 @@ type drop struct {
 func (t *txn) drop(sp *space, d *drop) error {
 	if sp.state.Folds != d.folds {
 		return errFolded
+	}
+	if full, err := t.n.KeepsAll(sp.id); full || err != nil {
+		return cmp.Or(err, errKept)
 	}
 	t.keep(sp)
 	if d.log != nil {

@@ -18,9 +18,15 @@ type Follow struct {
 	Space    sennit.Space `json:"-"`
 	Name     string       `json:"name,omitempty"`  // petname, "" if none
 	Prefixes prefix.Set   `json:"prefixes"`        // what it takes of the space; an edit that leaves none means everything
-	Mode     string       `json:"mode"`            // "live" or "full"
+	Mode     string       `json:"mode"`            // Live or Full
 	Hosts    []Host       `json:"hosts,omitempty"` // replicas that its user chose, the preferred one first; at most MaxHosts
 }
+
+// Modes of a follow.
+const (
+	Live = "live" // what counts now, and of what was superseded what undoing takes
+	Full = "full" // all that sources still hold and all that ever arrives; nothing is collected
+)
 
 // Host is a replica of a space: its transport key, and where it can be reached.
 type Host struct {
@@ -53,7 +59,9 @@ func (n *Node) Follows() ([]Follow, error) {
 			return damagedFollow(err)
 		}
 		f, err := decodeFollow(id, b)
-		all = append(all, f)
+		if id != n.self.Space { // which is not followed, but may be kept in full
+			all = append(all, f)
+		}
 		return err
 	})
 	return all, err
@@ -128,6 +136,7 @@ func damagedFollow(why error) error {
 // followed is known, so that it can be watched before anything of it is here. It
 // fails with Conflict if the name is that of another space, and with BadInput if
 // there are more than wire.MaxScope prefixes or MaxHosts hosts, or a prefix isn't a path.
+// The node's own space is not followed; only that its Mode is Full can be said of it.
 func (n *Node) EditFollow(ctx context.Context, id sennit.Space, edit func(f *Follow)) error {
 	return n.submit(ctx, &request{space: id, done: make(chan result, 1), follow: edit}).err
 }
@@ -152,9 +161,19 @@ func (t *txn) editFollow(id sennit.Space, edit func(*Follow)) error {
 	f := was
 	edit(&f)
 	var b []byte
-	if f.Mode == "" {
+	own := id == t.n.self.Space
+	if own && (f.Name != "" || len(f.Hosts) > 0) {
+		return sennit.Errorf(sennit.BadInput, "this is your own space: only its mode can be set")
+	}
+	switch {
+	case f.Mode == "", own && f.Mode == Live:
 		f = Follow{}
-	} else {
+	case f.Mode != Live && f.Mode != Full:
+		return sennit.Hint(sennit.Errorf(sennit.BadInput, "there is no mode %.40q", f.Mode), "modes are live and full")
+	default:
+		if own {
+			f.Prefixes = nil // all
+		}
 		if err := f.canonical(); err != nil {
 			return err
 		}

@@ -62,6 +62,7 @@ type channel struct {
 	needs map[sennit.Hash]uint64 // what the peer says it has of logs, for the feed; at most wire.MaxFrameLogs
 	owed  int                    // messages with ops that this side did not acknowledge
 
+	past  asking
 	wants []wire.WantItem // what to ask for, after what is pushed
 	asked bool            // it was asked for, and nothing came yet
 
@@ -122,6 +123,9 @@ func (c *channel) begin(ctx context.Context) error {
 	s.mu.Lock()
 	c.interest, c.tag = interest, s.tag(c.space)
 	s.mu.Unlock()
+	if err := c.keepsAll(); err != nil {
+		return err
+	}
 	var since sennit.Cursor
 	since, c.claimed = s.r.shortcut(s.conn.Host(), c.space)
 	c.up, c.saved = since.N, since.N
@@ -299,6 +303,9 @@ func (c *channel) opened(ctx context.Context, o *wire.Open) error {
 		c.rounds++
 	}
 	rounds := c.rounds
+	if !first && agree {
+		c.past.anew()
+	}
 	s.mu.Unlock()
 	if serves {
 		s.r.touch()

@@ -366,6 +366,10 @@ func (s *session) handle(ctx context.Context, f wire.Frame) error {
 		return c.compare(ctx, f)
 	case *wire.Want:
 		return c.want(ctx, f)
+	case *wire.Past:
+		return c.tellOf(f)
+	case *wire.Held:
+		return c.learn(ctx, f)
 	case *wire.Need:
 		c.need(f)
 	case *wire.Ack:
@@ -412,6 +416,9 @@ func (s *session) match(ctx context.Context) error {
 	}
 	s.mu.Unlock()
 	for _, c := range known {
+		if err := c.keepsAll(); err != nil {
+			return err
+		}
 		if err := c.renew(ctx); err != nil {
 			return err
 		}

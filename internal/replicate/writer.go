@@ -123,10 +123,17 @@ func (s *session) turn(ctx context.Context, put func(wire.Frame) error, sub *hub
 		if err == nil {
 			told, err = c.tellForks(put)
 		}
+		answered, asked := false, false
+		if err == nil {
+			answered, err = c.tellPast(ctx, put)
+		}
+		if err == nil {
+			asked, err = c.seekPast(put)
+		}
 		if err != nil {
 			return true, err
 		}
-		busy = busy || did || said || told
+		busy = busy || did || said || told || answered || asked
 	}
 	return busy, nil
 }
@@ -170,6 +177,9 @@ func (s *session) due() time.Duration {
 		}
 		if c.tellsSources() {
 			wait = min(wait, time.Until(c.toldSources.Add(tellSourcesEvery)))
+		}
+		if a := &c.past; a.full && !a.over && a.asked == nil && c.mayAsk() {
+			wait = min(wait, time.Until(a.resumes))
 		}
 		if !c.comparing.IsZero() {
 			wait = min(wait, time.Until(c.comparing.Add(deadAfter)))

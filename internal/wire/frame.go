@@ -58,6 +58,8 @@ const (
 	FrameLive      FrameType = 17
 	FrameSources   FrameType = 18
 	FrameFork      FrameType = 19
+	FramePast      FrameType = 20
+	FrameHeld      FrameType = 21
 )
 
 // Frame is one message of the replication protocol.
@@ -118,6 +120,10 @@ func DecodeFrame(b []byte) (number uint64, f Frame, err error) {
 		f = r.sources()
 	case FrameFork:
 		f = &ForkFrame{Tag: r.tag8(), Proof: r.forkProof()}
+	case FramePast:
+		f = r.past()
+	case FrameHeld:
+		f = r.held()
 	case FrameProblem:
 		f = r.problem()
 	default:
@@ -160,6 +166,10 @@ func TagOf(f Frame) Tag {
 	case *Sources:
 		return f.Tag
 	case *ForkFrame:
+		return f.Tag
+	case *Past:
+		return f.Tag
+	case *Held:
 		return f.Tag
 	}
 	return Tag{}
