@@ -40,10 +40,10 @@ func (a *app) space(ctx context.Context, text string) (string, error) {
 }
 
 func (a *app) follow() *cobra.Command {
-	var name string
+	var name, mode string
 	var hosts, addrs, prefixes []string
 	cmd := &cobra.Command{
-		Use: "follow SPACE|@NAME", Short: "replicate somebody's space, or parts of it",
+		Use: "follow SPACE|@NAME|/me", Short: "replicate somebody's space, or parts of it",
 		Long: `Keeps a copy of what you may read of a space, and keeps it up to date. Following
 somebody twice changes nothing, except what is said anew. An invitation link is
 for: sennit join
@@ -55,17 +55,25 @@ others stays, but gets no newer. --prefix / is everything again.
 
 With --addr and --host, these nodes are tried, the first of them always; at most
 8, in the place of those that were named before. They tell which others have a
-copy, and those are asked when they can't be reached: see sennit follows --hosts`,
+copy, and those are asked when they can't be reached: see sennit follows --hosts
+
+With --mode full, all that was overwritten or deleted is kept as well, for good, and
+what others still have of it is fetched: see sennit history. Of your own space, /me,
+only the mode can be said. --mode live is what is so otherwise; sennit collect drops
+then what is too old.`,
 		Example: "  sennit follow $SPACE --name bob --addr $ADDR\n  sennit follow @bob --name robert\n" +
-			"  sennit follow @bob --prefix posts --prefix profile",
+			"  sennit follow @bob --prefix posts --prefix profile\n  sennit follow /me --mode full",
 		Args:              args(cobra.ExactArgs(1)),
 		ValidArgsFunction: a.completeNames(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			space, err := a.space(cmd.Context(), args[0])
-			if err != nil {
-				return err
+			space := "me"
+			if strings.Trim(args[0], "/") != space {
+				var err error
+				if space, err = a.space(cmd.Context(), args[0]); err != nil {
+					return err
+				}
 			}
-			in := map[string]any{"name": strings.TrimPrefix(name, "@"), "hosts": hosts, "addrs": addrs, "prefixes": prefixes}
+			in := map[string]any{"name": strings.TrimPrefix(name, "@"), "hosts": hosts, "addrs": addrs, "prefixes": prefixes, "mode": mode}
 			var out daemon.Follow
 			if err := a.do(cmd.Context(), "PUT", "follows/"+space, in, &out); err != nil {
 				return err
@@ -78,6 +86,7 @@ copy, and those are asked when they can't be reached: see sennit follows --hosts
 	}
 	f := cmd.Flags()
 	f.StringVar(&name, "name", "", "what to call it here: @`NAME`")
+	f.StringVar(&mode, "mode", "", "keep what counts now (`live`), or all that ever was (full)")
 	f.StringArrayVar(&hosts, "host", nil, "`KEY` of a node that has it, if its address doesn't end in it, repeatable")
 	f.StringArrayVar(&addrs, "addr", nil, "`MULTIADDR` of a node that has it, as its status tells, repeatable")
 	f.StringArrayVar(&prefixes, "prefix", nil, "keep only what is at and under this `PATH` of the space, repeatable")

@@ -143,9 +143,11 @@ func (d *daemon) held(ctx context.Context, space sennit.Space) (ops uint64, err 
 }
 
 func (d *daemon) putFollow(r *http.Request) (int, any, error) {
-	space, err := sennit.ParseSpace(r.PathValue("space"))
-	if err != nil {
-		return 0, nil, err
+	space, err := d.id.Space(), error(nil)
+	if text := r.PathValue("space"); text != "me" {
+		if space, err = sennit.ParseSpace(text); err != nil {
+			return 0, nil, err
+		}
 	}
 	var in struct {
 		Name     string   `json:"name"`
@@ -158,10 +160,10 @@ func (d *daemon) putFollow(r *http.Request) (int, any, error) {
 		return 0, nil, err
 	}
 	switch {
-	case space == d.id.Space():
-		return 0, nil, sennit.Errorf(sennit.BadInput, "this is your own space")
-	case in.Mode != "" && in.Mode != "live":
-		return 0, nil, sennit.Errorf(sennit.Unsupported, "there is no mode %.40q", in.Mode)
+	case in.Mode != "" && in.Mode != node.Live && in.Mode != node.Full:
+		return 0, nil, sennit.Hint(sennit.Errorf(sennit.BadInput, "there is no mode %.40q", in.Mode), "modes are live and full")
+	case space == d.id.Space() && (in.Mode == "" || len(in.Name)+len(in.Prefixes)+len(in.Hosts)+len(in.Addrs) > 0):
+		return 0, nil, sennit.Hint(sennit.Errorf(sennit.BadInput, "this is your own space"), "all that can be set of it is its mode")
 	case len(in.Addrs) > node.MaxHosts*peer.MaxAddrs:
 		return 0, nil, sennit.Errorf(sennit.BadInput, "there are %d addresses; at most %d are allowed", len(in.Addrs), node.MaxHosts*peer.MaxAddrs)
 	}
@@ -182,7 +184,7 @@ func (d *daemon) putFollow(r *http.Request) (int, any, error) {
 		if f.Mode != "" {
 			status = http.StatusOK
 		}
-		f.Mode = "live"
+		f.Mode = cmp.Or(in.Mode, f.Mode, node.Live)
 		f.Name = cmp.Or(in.Name, f.Name)
 		if len(parts) > 0 {
 			f.Prefixes = parts

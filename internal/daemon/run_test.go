@@ -413,7 +413,7 @@ func TestWhatIsAskedOfTheNodeIsChecked(t *testing.T) {
 		{"POST", "status", "", sennit.NotFound},
 		{"PUT", "follows/nonsense", "{}", sennit.BadInput},
 		{"PUT", "follows/" + n.ready.Space, "{}", sennit.BadInput},
-		{"PUT", "follows/" + other, `{"mode":"full"}`, sennit.Unsupported},
+		{"PUT", "follows/" + other, `{"mode":"fullest"}`, sennit.BadInput},
 		{"PUT", "follows/" + other, `{"name":"a/b"}`, sennit.BadInput},
 		{"PUT", "follows/" + other, `{"name":"follows"}`, sennit.BadInput},
 		{"PUT", "follows/" + other, `{"hosts":["x"]}`, sennit.BadInput},

@@ -3,6 +3,7 @@ package wire_test
 import (
 	"bytes"
 	"crypto/sha256"
+	"encoding/binary"
 	"slices"
 	"strings"
 	"testing"
@@ -44,6 +45,7 @@ func messages() []kindOfMessage {
 		of("welcome", func(t *rapid.T) wire.Frame { return &wire.Welcome{Evidence: *evidence(t)} }),
 		of("problem", problem), of("addrs", addrsFrame), of("live", liveFrame), of("sources", sourcesFrame),
 		of("fork", func(t *rapid.T) wire.Frame { return &wire.ForkFrame{Tag: tag(t), Proof: forkProof(t)} }),
+		of("past", past), of("held", heldFrame),
 	}
 }
 
@@ -203,6 +205,49 @@ func sourcesFrame(t *rapid.T) wire.Frame {
 	return &wire.Sources{Tag: tag(t), Own: addrs(0), Others: ascending(others, func(s wire.Source) string { return string(s.Host[:]) })}
 }
 
+func stretch(t *rapid.T) wire.Stretch {
+	level := rapid.Uint8Range(0, wire.MaxLevel).Draw(t, "level")
+	return wire.Stretch{Log: hash(t), Level: level, Index: number(t, 0, (wire.MaxSeq-1)>>(4*level))}
+}
+
+func opSet(t *rapid.T, first, last uint64) wire.OpSet {
+	ops := rapid.SliceOfN(rapid.Byte(), 0, 511).Draw(t, "ops")
+	return wire.OpSet{Seq: number(t, first, last), ID: eight(t), Ops: append(ops, rapid.ByteRange(1, 255).Draw(t, "last"))}
+}
+
+func past(t *rapid.T) wire.Frame {
+	p := &wire.Past{Tag: tag(t), Logs: rapid.Bool().Draw(t, "logs")}
+	if p.Logs {
+		p.After = hash(t)
+	}
+	p.Stretches = list(t, 0, 8, stretch)
+	p.Wants = list(t, 0, 8, func(t *rapid.T) wire.WantedOps { return wire.WantedOps{Log: hash(t), OpSet: opSet(t, 1, wire.MaxSeq)} })
+	return p
+}
+
+func heldFrame(t *rapid.T) wire.Frame {
+	logs := list(t, 0, 8, func(t *rapid.T) wire.HeldLog {
+		s := stretch(t)
+		s.Index = 0
+		return wire.HeldLog{Stretch: s, Print: eight(t)}
+	})
+	return &wire.Held{
+		Tag: tag(t), More: rapid.Bool().Draw(t, "more"), Logs: ascending(logs, func(l wire.HeldLog) string { return string(l.Log[:]) }),
+		Stretches: list(t, 0, 8, func(t *rapid.T) wire.HeldStretch {
+			s := wire.HeldStretch{Stretch: stretch(t)}
+			if s.Level > 0 && rapid.Bool().Draw(t, "parts") {
+				s.Parts = map[uint8][8]byte{rapid.Uint8Range(0, 15).Draw(t, "part"): eight(t)}
+				s.Parts[rapid.Uint8Range(0, 15).Draw(t, "part")] = eight(t)
+				return s
+			}
+			first, last := s.Bounds()
+			sets := list(t, 0, 8, func(t *rapid.T) wire.OpSet { return opSet(t, first, last) })
+			s.Commits = ascending(sets, func(o wire.OpSet) string { return string(binary.BigEndian.AppendUint64(nil, o.Seq)) + string(o.ID[:]) })
+			return s
+		}),
+	}
+}
+
 // TestWordsOfAProblemAreMadeFit checks that whatever an error says, the
 // message about it is one that the other side takes.
 func TestWordsOfAProblemAreMadeFit(t *testing.T) {
@@ -273,7 +318,7 @@ func messageRefusals() (cs []refusal) {
 	add("hello", "later version", hello(1, none), hello(2, none), sennit.Unsupported, "speaks version 2")
 	add("hello", "interests out of order", hello(1, two("a", "b")), hello(1, two("b", "a")), b, "interests out of order")
 	add("hello", "type 0", hello(1, none), raw(0, hello(1, none)[1:]), b, "unknown type")
-	add("hello", "type 20", hello(1, none), raw(20, hello(1, none)[1:]), b, "unknown type")
+	add("hello", "type 22", hello(1, none), raw(22, hello(1, none)[1:]), b, "unknown type")
 	add("interest", "twice the same", raw(2, 1, two("a", "b")), raw(2, 1, two("a", "a")), b, "interests out of order")
 	add("interest", "number over 2^62", raw(2, uint64(1<<62), none), raw(2, uint64(1<<62+1), none), b, "over its limit")
 	many := func(n int) []byte {
@@ -376,6 +421,24 @@ func messageRefusals() (cs []refusal) {
 	add("sources", "no address", of(0, source(1)), of(0, raw(h32(1), 0, 0, "aa")), b, "without an address")
 	add("sources", "older than a month", of(0, source(1)), of(0, raw(h32(1), uint64(wire.MaxSourceAge+1), 1, 1, "a")), b, "over its limit")
 	add("sources", "cut off", of(0, source(1)), of(0, source(1)[:34]), b, "longer than its record")
+	set := func(seq uint64, ops ...any) []byte { return raw(seq, rep("i", 8), len(ops), raw(ops...)) }
+	span := func(level, index uint64) []byte { return raw(h32(1), int(level), index) }
+	asks := func(stretches, wants []byte) []byte { return raw(20, 1, tag8, 0, stretches, wants) }
+	add("past", "a stretch longer than a log", asks(raw(1, span(12, 0)), none), asks(raw(1, span(13, 0)), none), b, "longer than a log")
+	add("past", "a stretch behind the end", asks(raw(1, span(11, 15)), none), asks(raw(1, span(11, 16)), none), b, "over its limit")
+	add("past", "no ops", asks(none, raw(1, h32(1), set(1, 1))), asks(none, raw(1, h32(1), set(1), 0)), b, "set of no ops")
+	add("past", "ops that end in zero", asks(none, raw(1, h32(1), set(1, 1))), asks(none, raw(1, h32(1), set(1, 1, 0))), b, "set of no ops")
+	add("past", "seq 0", asks(none, raw(1, h32(1), set(1, 1))), asks(none, raw(1, h32(1), set(0, 1))), b, "set of no ops")
+	add("past", "too many stretches", asks(raw(uint64(256), rep(span(0, 0), 256)), none), asks(raw(uint64(257), rep(span(0, 0), 257)), none), b, "over its limit")
+	holds := func(logs, stretches []byte) []byte { return raw(21, 1, tag8, 0, logs, stretches) }
+	root := func(log byte, index int) []byte { return raw(h32(log), 1, index, rep("p", 8)) }
+	add("held", "logs out of order", holds(raw(2, root(1, 0), root(2, 0)), none), holds(raw(2, root(2, 0), root(1, 0)), none), b, "logs out of order")
+	add("held", "a log from its middle on", holds(raw(1, root(1, 0)), none), holds(raw(1, root(1, 1)), none), b, "logs out of order")
+	add("held", "no kind", holds(none, raw(1, span(1, 0), 2, 0)), holds(none, raw(1, span(1, 0), 3, 0)), b, "no kind")
+	add("held", "no parts", holds(none, raw(1, span(1, 0), 1, 1, 0, rep("p", 8))), holds(none, raw(1, span(1, 0), 1, 0, 0)), b, "without parts")
+	add("held", "parts of one commit", holds(none, raw(1, span(1, 0), 1, 1, 0, rep("p", 8))), holds(none, raw(1, span(0, 0), 1, 1, 0, rep("p", 8))), b, "without parts")
+	add("held", "a commit elsewhere", holds(none, raw(1, span(1, 0), 2, 1, set(16, 1))), holds(none, raw(1, span(1, 0), 2, 1, set(17, 1))), b, "outside its stretch")
+	add("held", "commits out of order", holds(none, raw(1, span(1, 0), 2, 2, set(1, 1), set(2, 1))), holds(none, raw(1, span(1, 0), 2, 2, set(1, 1), set(1, 1))), b, "commits out of order")
 	return cs
 }
 
@@ -492,6 +555,13 @@ func (w *world) messages() []example {
 		made("live/cursor", 9, &wire.Live{Tag: tag, Sig: w.laptop.sign("live", live.Bytes()), Message: live}, sigOf(w.laptop, "live", live.Bytes())),
 		made("fork/same-seq", 9, &wire.ForkFrame{Tag: tag, Proof: fork},
 			sigOf(w.laptop, "commit", id3[:]), sigOf(w.laptop, "commit", idTwin[:])),
+		made("past/some", 11, &wire.Past{Tag: tag, Logs: true, Stretches: []wire.Stretch{{Log: w.dataLog.ID(), Level: 1}},
+			Wants: []wire.WantedOps{{Log: w.dataLog.ID(), OpSet: wire.OpSet{Seq: 3, ID: [8]byte(id3[:8]), Ops: []byte{3}}}}}),
+		made("held/some", 12, &wire.Held{Tag: tag, Logs: []wire.HeldLog{{Stretch: wire.Stretch{Log: w.dataLog.ID(), Level: 1}, Print: [8]byte(digest[:8])}},
+			Stretches: []wire.HeldStretch{
+				{Stretch: wire.Stretch{Log: w.dataLog.ID(), Level: 2}, Parts: map[uint8][8]byte{0: [8]byte(digest[8:16]), 9: [8]byte(digest[16:24])}},
+				{Stretch: wire.Stretch{Log: w.dataLog.ID()}, Commits: []wire.OpSet{{Seq: 1, ID: [8]byte(id3[8:16]), Ops: []byte{1}}}},
+			}}),
 		made("addrs/one", 2, &wire.Addrs{Addrs: []string{"/ip4/127.0.0.1/udp/4001/quic-v1"}}),
 		made("sources/one", 8, &wire.Sources{
 			Tag: tag, Own: []string{"/ip4/192.0.2.7/udp/4001/quic-v1"},

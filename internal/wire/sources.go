@@ -43,7 +43,7 @@ func (s *Sources) append(dst []byte) []byte {
 
 func (r *reader) sources() *Sources {
 	s := &Sources{Tag: r.tag8(), Own: r.addrs(MaxSourceAddrs)}
-	for i := range r.count(MaxSources, 36) {
+	for i := range r.count(MaxSources, 35) {
 		var o Source
 		copy(o.Host[:], r.take(32))
 		o.Age, o.Addrs = r.uvarint(MaxSourceAge), r.addrs(MaxSourceAddrs)
