@@ -43,6 +43,9 @@ func (c *channel) divide() (less bool) {
 	was := c.parts
 	c.parts = now
 	less = c.reclaim(now.in) && c.mine.Since.N > 0
+	if !now.in.Equal(was.in) {
+		c.past.anew()
+	}
 	if !now.both.Equal(was.both) {
 		// What a comparison says that is under way is about something else.
 		c.synced, c.differs, c.again, c.next = false, true, 0, time.Time{}

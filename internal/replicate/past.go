@@ -42,7 +42,8 @@ type asking struct {
 // anew has this side ask from the beginning, because more may flow to it, or
 // more count, than before; s.mu is held.
 func (a *asking) anew() {
-	a.rounds, a.over, a.lacked, a.resumes = 0, false, true, time.Time{}
+	begun := a.asked != nil || a.logs || !a.after.IsZero()
+	a.rounds, a.over, a.lacked, a.resumes = 0, false, a.lacked || begun, time.Time{}
 }
 
 // keepsAll looks whether this side keeps all of the space's past.
