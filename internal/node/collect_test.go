@@ -273,3 +273,43 @@ func TestHistoryIsThinned(t *testing.T) {
 		whole(t, m.Node)
 	})
 }
+
+// TestWhatIsKeptInFullIsNotCollected: neither the node's own space nor another,
+// until it is live again.
+func TestWhatIsKeptInFullIsNotCollected(t *testing.T) {
+	m := boot(t, &machine{id: newIdentity(t, "owner"), fs: vfs.NewMem(), undo: 1})
+	defer m.stop()
+	space := m.Self().Space
+	mode := func(mode string) error {
+		return m.EditFollow(t.Context(), space, func(f *node.Follow) { f.Mode = mode })
+	}
+	if err := mode(node.Full); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 10 {
+		if _, err := m.Bus(m.Owner()).Write(t.Context(), "me", []sennit.Change{{Kind: sennit.KindPut, Path: "hot", Value: sennit.Value{Data: []byte{byte(i)}}}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if c := collect(t, m.Node); c.Dropped > 0 {
+		t.Errorf("of what is kept in full %d ops were dropped", c.Dropped)
+	}
+	if all, err := m.Follows(); err != nil || len(all) > 0 {
+		t.Errorf("the own space is among the follows: %+v, %v", all, err)
+	}
+	for _, edit := range []func(f *node.Follow){
+		func(f *node.Follow) { f.Mode = "fullest" },
+		func(f *node.Follow) { f.Name = "myself" },
+		func(f *node.Follow) { f.Hosts = []node.Host{{Key: "host"}} },
+	} {
+		if err := m.EditFollow(t.Context(), space, edit); sennit.CodeOf(err) != sennit.BadInput {
+			t.Errorf("an edit that makes no sense: %v", err)
+		}
+	}
+	if err := mode(node.Live); err != nil {
+		t.Fatal(err)
+	}
+	if c := collect(t, m.Node); c.Dropped != 9 {
+		t.Errorf("of what is live again %d ops were dropped", c.Dropped)
+	}
+}
