@@ -37,12 +37,13 @@ type heldReader struct {
 	v       *store.View
 	num     uint32
 	may     Filter
+	salt    wire.Tag             // of prints
 	waiting map[store.Place]bool // commits that don't count, or not wholly: they are no part of what is told
 }
 
 // heldReader begins a reading. The caller releases its view. ok is false if
 // nothing is known of the space.
-func (n *Node) heldReader(space sennit.Space, may Filter) (h *heldReader, ok bool, err error) {
+func (n *Node) heldReader(space sennit.Space, may Filter, salt wire.Tag) (h *heldReader, ok bool, err error) {
 	num, ok := n.st.Space(space)
 	if !ok {
 		return nil, false, nil
@@ -51,7 +52,7 @@ func (n *Node) heldReader(space sennit.Space, may Filter) (h *heldReader, ok boo
 	if err != nil {
 		return nil, false, err
 	}
-	h = &heldReader{n, v, num, may, map[store.Place]bool{}}
+	h = &heldReader{n, v, num, may, salt, map[store.Place]bool{}}
 	if err := v.Waiting(num, func(log uint32, seq uint64, _ store.Wait) error {
 		h.waiting[store.Place{Log: log, Seq: seq}] = true
 		return nil
@@ -117,17 +118,18 @@ func (h *heldReader) each(ctx context.Context, s wire.Stretch, f func(id sennit.
 	return nil
 }
 
-// printOf is a commit's part in the print of a stretch.
-func printOf(id sennit.Hash, ops []byte) uint64 {
-	sum := sha256.Sum256(append(id[:], ops...))
+// printOf is a commit's part in the print of a stretch. The salt is new in each
+// session: nobody can write commits whose prints cancel each other out.
+func printOf(salt wire.Tag, id sennit.Hash, ops []byte) uint64 {
+	sum := sha256.Sum256(slices.Concat(salt[:], id[:], ops))
 	return binary.BigEndian.Uint64(sum[:])
 }
 
 // HeldLogs tells of the logs of a space with ids after one, in order, at most
 // limit of them: of each, what is held of it that may be told. It reads the
 // records of all their commits.
-func (n *Node) HeldLogs(ctx context.Context, space sennit.Space, may Filter, after sennit.Hash, limit int) (logs []wire.HeldLog, more bool, err error) {
-	h, ok, err := n.heldReader(space, may)
+func (n *Node) HeldLogs(ctx context.Context, space sennit.Space, may Filter, salt wire.Tag, after sennit.Hash, limit int) (logs []wire.HeldLog, more bool, err error) {
+	h, ok, err := n.heldReader(space, may, salt)
 	if !ok || err != nil {
 		return nil, false, err
 	}
@@ -145,7 +147,7 @@ func (n *Node) HeldLogs(ctx context.Context, space sennit.Space, may Filter, aft
 		}
 		sum, last := uint64(0), uint64(0)
 		if err := h.each(ctx, wire.Stretch{Log: id, Level: wire.MaxLevel}, func(id sennit.Hash, set wire.OpSet) error {
-			sum, last = sum+printOf(id, set.Ops), max(last, set.Seq)
+			sum, last = sum+printOf(h.salt, id, set.Ops), max(last, set.Seq)
 			return nil
 		}); err != nil {
 			return nil, false, err
@@ -164,15 +166,15 @@ func (n *Node) HeldLogs(ctx context.Context, space sennit.Space, may Filter, aft
 }
 
 // Print is the print of what is held of a stretch and may be told.
-func (n *Node) Print(ctx context.Context, space sennit.Space, may Filter, s wire.Stretch) (print [8]byte, err error) {
-	h, ok, err := n.heldReader(space, may)
+func (n *Node) Print(ctx context.Context, space sennit.Space, may Filter, salt wire.Tag, s wire.Stretch) (print [8]byte, err error) {
+	h, ok, err := n.heldReader(space, may, salt)
 	if !ok || err != nil {
 		return print, err
 	}
 	defer h.v.Release()
 	sum := uint64(0)
 	err = h.each(ctx, s, func(id sennit.Hash, set wire.OpSet) error {
-		sum += printOf(id, set.Ops)
+		sum += printOf(h.salt, id, set.Ops)
 		return nil
 	})
 	binary.BigEndian.PutUint64(print[:], sum)
@@ -181,9 +183,9 @@ func (n *Node) Print(ctx context.Context, space sennit.Space, may Filter, s wire
 
 // Held tells what is held of a stretch and may be told: its commits, or, with
 // parts or if they are many, prints of its parts.
-func (n *Node) Held(ctx context.Context, space sennit.Space, may Filter, s wire.Stretch, parts bool) (wire.HeldStretch, error) {
+func (n *Node) Held(ctx context.Context, space sennit.Space, may Filter, salt wire.Tag, s wire.Stretch, parts bool) (wire.HeldStretch, error) {
 	out := wire.HeldStretch{Stretch: s}
-	h, ok, err := n.heldReader(space, may)
+	h, ok, err := n.heldReader(space, may, salt)
 	if !ok || err != nil {
 		return out, err
 	}
@@ -197,7 +199,7 @@ func (n *Node) Held(ctx context.Context, space sennit.Space, may Filter, s wire.
 		}
 		if s.Level > 0 {
 			k := (set.Seq - 1) >> (4 * (s.Level - 1)) & 15
-			sums[k], some[k] = sums[k]+printOf(id, set.Ops), true
+			sums[k], some[k] = sums[k]+printOf(h.salt, id, set.Ops), true
 		}
 		return nil
 	}); err != nil {

@@ -21,6 +21,7 @@ const (
 	maxStretches = 1 << 14 // that are known to differ and are still to be asked about: of more, the next round asks
 	maxPasts     = 8       // rounds of asking in a session
 	pastPause    = 10 * time.Second
+	restShare    = 4 // so many times as long as it takes to answer a question the next one waits
 )
 
 // asking is what this side found out of the past that the peer holds; guarded by
@@ -37,6 +38,7 @@ type asking struct {
 	rounds  int
 	resumes time.Time  // when the next round may begin
 	asks    *wire.Past // of the peer, not answered yet
+	rests   time.Time  // before which it isn't answered
 }
 
 // anew has this side ask from the beginning, because more may flow to it, or
@@ -123,21 +125,21 @@ func (c *channel) tellPast(ctx context.Context, put func(wire.Frame) error) (boo
 	s := c.s
 	s.mu.Lock()
 	f := c.past.asks
-	if f == nil || !c.pumping || len(c.push) > 0 || c.behind > 0 {
+	if f == nil || !c.pumping || len(c.push) > 0 || c.behind > 0 || time.Now().Before(c.past.rests) {
 		s.mu.Unlock()
 		return false, nil
 	}
 	may := filter(c.out)
 	s.mu.Unlock()
-	out := &wire.Held{Tag: c.tag}
+	out, begun := &wire.Held{Tag: c.tag}, time.Now()
 	var err error
 	if f.Logs {
-		if out.Logs, out.More, err = s.n.HeldLogs(ctx, c.space, may, f.After, wire.MaxStretches); err != nil {
+		if out.Logs, out.More, err = s.n.HeldLogs(ctx, c.space, may, c.tag, f.After, wire.MaxStretches); err != nil {
 			return false, err
 		}
 	}
 	for size, i := 0, 0; i < len(f.Stretches) && size < frameBytes && i < askStretches; i++ {
-		held, err := s.n.Held(ctx, c.space, may, f.Stretches[i], false)
+		held, err := s.n.Held(ctx, c.space, may, c.tag, f.Stretches[i], false)
 		if err != nil {
 			return false, err
 		}
@@ -147,7 +149,8 @@ func (c *channel) tellPast(ctx context.Context, put func(wire.Frame) error) (boo
 		out.Stretches = append(out.Stretches, held)
 	}
 	s.mu.Lock()
-	c.past.asks = nil
+	// It takes as long as much is held, and whoever may read may ask.
+	c.past.asks, c.past.rests = nil, time.Now().Add(restShare*time.Since(begun))
 	s.mu.Unlock()
 	return true, put(out)
 }
@@ -167,7 +170,7 @@ func (c *channel) learn(ctx context.Context, f *wire.Held) error {
 	var differ []wire.Stretch
 	var wants []wire.WantedOps
 	for _, l := range f.Logs {
-		mine, err := s.n.Print(ctx, c.space, may, l.Stretch)
+		mine, err := s.n.Print(ctx, c.space, may, c.tag, l.Stretch)
 		if err != nil {
 			return err
 		}
@@ -185,7 +188,7 @@ func (c *channel) learn(ctx context.Context, f *wire.Held) error {
 			wants = append(wants, lacks...)
 			continue
 		}
-		mine, err := s.n.Held(ctx, c.space, may, theirs.Stretch, true)
+		mine, err := s.n.Held(ctx, c.space, may, c.tag, theirs.Stretch, true)
 		if err != nil {
 			return err
 		}

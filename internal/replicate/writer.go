@@ -181,6 +181,9 @@ func (s *session) due() time.Duration {
 		if a := &c.past; a.full && !a.over && a.asked == nil && c.mayAsk() {
 			wait = min(wait, time.Until(a.resumes))
 		}
+		if c.past.asks != nil && c.behind == 0 {
+			wait = min(wait, time.Until(c.past.rests))
+		}
 		if !c.comparing.IsZero() {
 			wait = min(wait, time.Until(c.comparing.Add(deadAfter)))
 		}

@@ -136,8 +136,9 @@ type HeldLog struct {
 
 // HeldStretch is what is held of a stretch: of each of its 16 parts a print, or
 // all commits if they are few. A print is the sum of the prints of the commits,
-// modulo 2^64, big-endian: of each the first 8 bytes of SHA-256(id | ops), with
-// its whole id and the ops as in [OpSet].
+// modulo 2^64, big-endian: of each the first 8 bytes of SHA-256(tag | id | ops),
+// with its whole id and the ops as in [OpSet]. The tag is of the session, so that
+// nobody can write commits whose prints cancel each other out.
 type HeldStretch struct {
 	Stretch
 	Parts   map[uint8][8]byte // nil if it has commits
