@@ -26,6 +26,7 @@ type replica struct {
 	of    *machine
 	keeps prefix.Set // what it follows
 	scope prefix.Set // of that, what it may read
+	ended bool       // it may read nothing any more
 }
 
 // check waits until all agree, and looks at everything that must hold then.
@@ -41,6 +42,16 @@ func (w *world) check() {
 			w.fail("no agreement after %s: %s", patience, why)
 			w.tellSessions()
 			break
+		}
+	}
+	for i, m := range w.machines {
+		if i%2 == int(w.c.Seed%2) {
+			w.collect(m)
+		}
+	}
+	if was := why; was == "" {
+		if why = w.differs(); why != "" {
+			w.fail("no agreement after a collection: %s", why)
 		}
 	}
 	time.Sleep(time.Minute) // watches are told, sessions rest
@@ -63,10 +74,14 @@ func (w *world) check() {
 		w.strangers(r)
 		w.impostors(r)
 		w.verify(r)
+		if w.plan.undo == 0 && !m.wasSetBack() {
+			w.wronglyDropped(r)
+		}
 	}
 	for _, m := range models {
 		w.ops += len(m.ops)
 	}
+	w.everKept(models)
 	w.kept(models)
 	w.spread(models)
 	for _, x := range w.replicas() {
@@ -105,7 +120,7 @@ func (w *world) replicas() (all []replica) {
 		if r == nil || m.liar != nil {
 			continue
 		}
-		all = append(all, replica{m, m, prefix.All(), prefix.All()})
+		all = append(all, replica{m, m, prefix.All(), prefix.All(), false})
 		follows, err := r.n.Follows()
 		if err != nil {
 			w.fail("%s can't tell whom it follows: %v", m.name, err)
@@ -117,7 +132,7 @@ func (w *world) replicas() (all []replica) {
 					continue
 				}
 				scope := o.n.Authority(f.Space).Readable(m.id.Principal(), uint64(of.now().UnixMilli()))
-				all = append(all, replica{m, of, f.Prefixes, f.Prefixes.And(scope)})
+				all = append(all, replica{m, of, f.Prefixes, f.Prefixes.And(scope), len(scope) == 0})
 			}
 		}
 	}
@@ -129,7 +144,7 @@ func (w *world) replicas() (all []replica) {
 func (w *world) differs() string {
 	w.checked = 0
 	for _, x := range w.replicas() {
-		if x.of.liar != nil || x.m == x.of {
+		if x.of.liar != nil || x.m == x.of || x.ended {
 			continue
 		}
 		if why := w.compare(x.m, x.of, x.of.id.Space(), x.scope); why != "" {
@@ -228,6 +243,11 @@ func (w *world) kept(models map[sennit.Space]*model) {
 			if err := mine.add(r.n); err != nil {
 				w.fail("%s holds what is not genuine: %v", x.m.name, err)
 			}
+			x.m.mu.Lock()
+			if had := x.m.had[x.space]; had != nil {
+				mine.join(had) // whether it might be dropped is looked at elsewhere
+			}
+			x.m.mu.Unlock()
 			own[x.m][x.space] = mine
 		}
 		for i := range x.changes {
@@ -421,7 +441,7 @@ func (m *machine) audit(r *run) error {
 			}
 			found = found || c != nil
 		}
-		if !found {
+		if !found && !m.gone[at] {
 			m.w.fail("%s showed commit %d of log %s to somebody, and after a restart it is gone", m.name, at.seq, at.log)
 		}
 	}

@@ -45,8 +45,10 @@ type machine struct {
 	mu    sync.Mutex // guards what follows
 	run   *run       // nil while it is down
 	shown map[place]bool
-	lost  bool              // it was set back to an older state: what was acknowledged since may be gone
-	reach map[uint64]uint64 // by epoch: the newest arrival that others heard of
+	lost  bool                    // it was set back to an older state: what was acknowledged since may be gone
+	reach map[uint64]uint64       // by epoch: the newest arrival that others heard of
+	had   map[sennit.Space]*model // before collections
+	gone  map[place]bool          // commits that a collection may have dropped
 
 	took map[sennit.Space]prefix.Set // all that it followed at any time; guarded by w.mu
 }
@@ -82,13 +84,15 @@ type run struct {
 	engwg    sync.WaitGroup
 	netctx   context.Context
 	dialed   map[replicate.Host]*conn // the last to each
+	sights   map[sightOf]*sight       // guarded by m.mu
 }
 
 func newMachine(w *world, i int, id *keys.Identity) *machine {
 	return &machine{
 		w: w, name: fmt.Sprintf("n%d", i), id: id, host: replicate.Host(id.Host().Public().(ed25519.PublicKey)),
 		disk: newDisk(w.c.Seed<<8 | uint64(i)), orders: make(chan order, 8),
-		shown: map[place]bool{}, reach: map[uint64]uint64{}, took: map[sennit.Space]prefix.Set{id.Space(): prefix.All()},
+		shown: map[place]bool{}, reach: map[uint64]uint64{}, had: map[sennit.Space]*model{}, gone: map[place]bool{},
+		took: map[sennit.Space]prefix.Set{id.Space(): prefix.All()},
 	}
 }
 
@@ -146,10 +150,10 @@ func (m *machine) start() (*run, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &run{m: m, st: st, dialed: map[replicate.Host]*conn{}}
+	r := &run{m: m, st: st, dialed: map[replicate.Host]*conn{}, sights: map[sightOf]*sight{}}
 	log := slog.New(&ear{r: r})
 	r.n, err = node.New(node.Config{
-		Store: st, Identity: m.id, Blobs: blobs, Log: log, Now: m.now, Full: r.full,
+		Store: st, Identity: m.id, Blobs: blobs, Log: log, Now: m.now, Full: r.full, Undo: m.w.plan.undo,
 		Fetch: func(ctx context.Context, w node.Want) error { return r.s.Fetch(ctx, w) },
 	})
 	if err != nil {
@@ -348,8 +352,7 @@ func (r *run) mayTell(c *conn, run *wire.Run) {
 		r.m.w.fail("%s sends %s a log that it doesn't have", r.m.name, peer.name)
 		return
 	}
-	rules := r.n.Authority(log.Rec.Space)
-	scope := prefix.Of(rules.Readable(peer.id.Principal(), uint64(r.m.now().UnixMilli()))...)
+	scope, was := r.scope(peer, log.Rec.Space)
 	takes := prefix.All() // a liar may say that it takes anything
 	if peer.liar == nil && log.Rec.Class == wire.Data {
 		peer.w.mu.Lock()
@@ -364,7 +367,7 @@ func (r *run) mayTell(c *conn, run *wire.Run) {
 				if !takes.Concerns(op.Path, deep) {
 					r.m.w.fail("%s sends %s an op at %s/%s, which it never followed", r.m.name, peer.name, r.m.w.owner(log.Rec.Space), op.Path)
 				}
-				if !scope.Concerns(op.Path, deep) {
+				if !scope.Concerns(op.Path, deep) && !was.Concerns(op.Path, deep) {
 					r.m.w.fail("%s sends %s an op at %s/%s, which it may not read", r.m.name, peer.name, r.m.w.owner(log.Rec.Space), op.Path)
 				}
 			}

@@ -71,10 +71,12 @@ type model struct {
 	space sennit.Space
 	ops   map[opID]*op
 	at    map[place][]*op
+	held  map[opID]bool                 // what a node has now
+	past  map[sennit.Hash][]sennit.Hash // of a commit: some that certainly came before it in its log
 }
 
 func newModel(space sennit.Space) *model {
-	return &model{space, map[opID]*op{}, map[place][]*op{}}
+	return &model{space, map[opID]*op{}, map[place][]*op{}, map[opID]bool{}, map[sennit.Hash][]sennit.Hash{}}
 }
 
 // add takes in all commits that a node has of the space. Each is checked from
@@ -82,7 +84,7 @@ func newModel(space sennit.Space) *model {
 func (m *model) add(n *node.Node) error {
 	feed := n.Feed(m.space, nil)
 	logs := map[sennit.Hash]wire.Log{}
-	past := map[sennit.Hash]commit.Peaks{}
+	past := map[sennit.Hash]furthest{}
 	for at := uint64(0); ; {
 		batch, err := feed.After(at, 1<<20, nil)
 		if err != nil {
@@ -96,16 +98,17 @@ func (m *model) add(n *node.Node) error {
 			if !ok {
 				return fmt.Errorf("a run of log %s, which was not introduced", run.Log)
 			}
-			var peaks commit.Peaks
+			var at furthest
 			if run.From > 0 {
-				furthest := past[run.Log]
-				peaks = furthest.Clone()
+				at.last = past[run.Log].last
+				peaks := past[run.Log].peaks
+				at.peaks = peaks.Clone()
 			}
-			if err := m.run(run, l, &peaks); err != nil {
+			if err := m.run(run, l, &at); err != nil {
 				return err
 			}
-			if peaks.Size > past[run.Log].Size {
-				past[run.Log] = peaks
+			if at.peaks.Size > past[run.Log].peaks.Size {
+				past[run.Log] = at
 			}
 		}
 		if at = batch.N; batch.N >= batch.Last {
@@ -114,21 +117,66 @@ func (m *model) add(n *node.Node) error {
 	}
 }
 
-func (m *model) run(run *wire.Run, l wire.Log, peaks *commit.Peaks) error {
+// furthest is how far the runs of a log went.
+type furthest struct {
+	peaks commit.Peaks
+	last  sennit.Hash // commit; zero: none
+}
+
+// join takes in what another model has.
+func (m *model) join(o *model) {
+	for id, x := range o.ops {
+		if m.ops[id] == nil {
+			m.ops[id] = x
+			m.at[x.at] = append(m.at[x.at], x)
+		}
+	}
+	for id, before := range o.past {
+		m.came(id, before...)
+	}
+}
+
+// came notes that some commits came before one.
+func (m *model) came(id sennit.Hash, before ...sennit.Hash) {
+	for _, b := range before {
+		if !b.IsZero() && !slices.Contains(m.past[id], b) {
+			m.past[id] = append(m.past[id], b)
+		}
+	}
+}
+
+// pastOf is all commits that certainly came before one in its log, and itself.
+func (m *model) pastOf(last sennit.Hash) map[sennit.Hash]bool {
+	all := map[sennit.Hash]bool{}
+	for todo := []sennit.Hash{last}; len(todo) > 0; {
+		id := todo[len(todo)-1]
+		todo = todo[:len(todo)-1]
+		if !all[id] {
+			all[id] = true
+			todo = append(todo, m.past[id]...)
+		}
+	}
+	return all
+}
+
+func (m *model) run(run *wire.Run, l wire.Log, at *furthest) error {
 	key, err := keys.Admit(l.Device)
 	if err != nil {
 		return err
 	}
-	commits, err := commit.Check(run, l, peaks, func(id sennit.Hash, sig *[64]byte) bool {
+	commits, err := commit.Check(run, l, &at.peaks, func(id sennit.Hash, sig *[64]byte) bool {
 		return key.Verify(keys.DomainCommit, id[:], sig)
 	}, nil)
 	if err != nil {
 		return err
 	}
 	for _, c := range commits {
+		// A run proves each of its commits to be in the past of the next.
+		m.came(c.ID, at.last)
+		at.last = c.ID
 		c.Each(func(i uint32, o *wire.Op) {
 			id := opID{c.ID, i}
-			if m.ops[id] != nil {
+			if m.held[id] = true; m.ops[id] != nil {
 				return
 			}
 			x := &op{
@@ -170,12 +218,25 @@ const farAhead = 24 * time.Hour
 // live is the ops that count, under some rules, and that nothing covers, at and
 // under a prefix. What is written in the far future doesn't count yet.
 func (m *model) live(a *access.Authority, prefix sennit.Path, now time.Time) (all []*op) {
+	pasts := map[sennit.Hash]map[sennit.Hash]bool{}
+	linked := func(o *op) func(wire.Cut) access.Link {
+		return func(cut wire.Cut) access.Link {
+			if pasts[cut.Last] == nil {
+				pasts[cut.Last] = m.pastOf(cut.Last)
+			}
+			if pasts[cut.Last][o.id.commit] {
+				return access.Linked
+			}
+			return access.Unknown
+		}
+	}
 	var valid []*op
 	byPath := map[sennit.Path][]*op{}
 	var deep []*op
 	for _, o := range m.ops {
 		if o.clock>>16 > uint64(now.Add(farAhead).UnixMilli()) || a.Judge(access.Claim{
 			Author: o.by, Log: o.at.log, Seq: o.at.seq, Commit: o.id.commit, Auth: o.auth, Kind: o.kind, Path: o.path, Deep: o.deep,
+			Link: linked(o),
 		}) != access.Valid {
 			continue
 		}

@@ -23,6 +23,10 @@ type plan struct {
 	edges []edge
 	work  []work
 	woes  []woe
+
+	undo        time.Duration // after which nodes drop what was overwritten; 0: what they do by themselves
+	collections []collection
+	endings     []ending
 }
 
 type nodePlan struct {
@@ -130,6 +134,8 @@ func newPlan(seed uint64, honest bool) *plan {
 	p.write(p.rng("work"))
 	p.enlarge(p.rng("blobs"))
 	p.worry(p.rng("woes"))
+	p.forget(p.rng("collections"))
+	p.end(p.rng("endings"))
 	return p
 }
 

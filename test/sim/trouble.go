@@ -28,6 +28,15 @@ func (w *world) trouble() {
 			w.write(x)
 		})
 	}
+	for _, x := range w.plan.collections {
+		w.writers.Go(func() {
+			time.Sleep(x.at)
+			w.collect(w.machines[x.by])
+		})
+	}
+	for _, x := range w.plan.endings {
+		w.writers.Go(func() { w.revoke(x) })
+	}
 	slices.SortFunc(w.plan.woes, func(a, b woe) int { return cmp.Compare(a.at, b.at) })
 	for _, x := range w.plan.woes {
 		time.Sleep(x.at - time.Since(w.began))
@@ -95,6 +104,8 @@ func (m *machine) forget() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.lost = true
+	clear(m.had)
+	clear(m.gone)
 }
 
 // follow makes an edge of the plan true, once both sides are there.
@@ -148,7 +159,7 @@ func (w *world) tie(e edge) error {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	by.takes(of.id.Space(), e.keeps)
-	if e.invite {
+	if e.invite && !follows(b, of.id.Space()) {
 		of.takes(by.id.Space(), nil)
 		_, link, err := a.r.NewInvite(ctx, replicate.Invite{Uses: 1, Expires: of.now().Add(300 * 24 * time.Hour)})
 		if err != nil {
@@ -215,8 +226,8 @@ func (w *world) heal() {
 		time.Sleep(year)
 		w.allUp()
 	}
-	for _, e := range w.plan.edges {
-		for try := 0; !w.tied(e); try++ {
+	for i, e := range w.plan.edges {
+		for try := 0; !w.tied(e) && !(w.overForGood(i) && follows(w.machines[e.by].up(), w.machines[e.of].id.Space())); try++ {
 			err := w.tie(e)
 			if err == nil {
 				break
@@ -263,6 +274,11 @@ func (w *world) tied(e edge) bool {
 	if !auth.Proven(who) || !auth.May(who, sennit.Read, e.reads, 0) || e.may != 0 && !auth.May(who, e.may, e.writes, 0) {
 		return false
 	}
-	follows, err := b.n.Follows()
-	return err == nil && slices.ContainsFunc(follows, func(f node.Follow) bool { return f.Space == space })
+	return follows(b, space)
+}
+
+// follows reports whether a node follows a space.
+func follows(r *run, space sennit.Space) bool {
+	all, err := r.n.Follows()
+	return err == nil && slices.ContainsFunc(all, func(f node.Follow) bool { return f.Space == space })
 }
