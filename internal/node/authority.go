@@ -115,8 +115,11 @@ func (n *Node) cuts(sp *space, who wire.Who) (cuts []wire.Cut, err error) {
 			continue // another branch
 		}
 		cut := wire.Cut{Log: l.ID}
-		if cut.Seq, err = v.Size(l.Num); err != nil || cut.Seq == 0 {
+		if cut.Seq, err = v.Size(l.Num); err != nil {
 			return nil, err
+		}
+		if cut.Seq == 0 {
+			continue // nothing of it is accepted, as of a log that isn't listed
 		}
 		rec, err := v.Commit(l.Num, cut.Seq)
 		if err != nil {

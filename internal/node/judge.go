@@ -91,7 +91,7 @@ type place struct {
 func (t *txn) refold(sp *space) error {
 	var all []place
 	err := t.b.Arrivals(sp.num, 0, func(a store.Arrival) error {
-		if l := t.n.st.LogByNum(a.Log); l != nil && l.Rec.Class == wire.Data && a.Seq > 0 {
+		if l := t.log(a.Log); l != nil && l.Rec.Class == wire.Data && a.Seq > 0 {
 			all = append(all, place{a.Log, a.Seq, before{arrived: true, quiet: true}})
 		}
 		return nil
@@ -132,7 +132,7 @@ func (t *txn) rejudge(sp *space, log sennit.Hash) error {
 	}
 	var waiting []place
 	if err := t.b.Waiting(sp.num, func(num uint32, seq uint64, w store.Wait) error {
-		if l := t.n.st.LogByNum(num); !log.IsZero() && (l == nil || l.ID != log) {
+		if l := t.log(num); !log.IsZero() && (l == nil || l.ID != log) {
 			return nil
 		}
 		waiting = append(waiting, place{num, seq, before{Wait: w, waits: true, arrived: w.Arrived}})
@@ -149,7 +149,7 @@ func (t *txn) rejudge(sp *space, log sennit.Hash) error {
 // again judges stored commits once more.
 func (t *txn) again(sp *space, places []place) error {
 	for _, p := range places {
-		l := t.n.st.LogByNum(p.log)
+		l := t.log(p.log)
 		if l == nil {
 			return sennit.Hint(sennit.Errorf(sennit.Internal, "a commit of an unknown log %d in space %s", p.log, sp.id), "run: sennit doctor --verify")
 		}

@@ -4,7 +4,10 @@ import (
 	"context"
 	"slices"
 	"strconv"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/sennit/sennit"
@@ -204,5 +207,86 @@ func TestACollectionLeavesWhatARevocationBringsBack(t *testing.T) {
 		}); err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// TestACutsCommitInOneGroupWithWhatItShows: a log that isn't known comes in
+// several runs, which are committed together. The first waits for the commit that a
+// cut names; it is in the second, and in the third once more.
+func TestACutsCommitInOneGroupWithWhatItShows(t *testing.T) {
+	newIdentity(t, "owner")
+	newIdentity(t, "left")
+	newIdentity(t, "right")
+	if err := inBubble(t, func(f failer) {
+		s := newScene(f, t, newChoices(1, 60))
+		defer s.close()
+		m := s.nodes[0]
+		if err := m.stop(); err != nil {
+			f.Fatalf("stop: %v", err)
+		}
+		var holds atomic.Bool
+		goOn := make(chan struct{})
+		m.full = func() error {
+			if holds.Load() {
+				<-goOn
+			}
+			return nil
+		}
+		boot(f, m)
+		s.admit(m)
+		ana := s.people[2]
+		auth := []sennit.Hash{allowed(f, s, m, wire.Grant{Who: wire.Who{Subject: wire.SubjectSpace, Key: ana.space()}, May: sennit.Write})}
+		s.evidence(m)
+		l := newLog(s.space, ana.space(), secret("ana 1"), wire.Data, 1)
+		for i := range 6 {
+			l.write(f, uint64(s.base.UnixMilli())<<16+uint64(i), auth, putOp("at/"+strconv.Itoa(i+1), "x"))
+		}
+		v := wire.Revoke{
+			Who: wire.Who{Subject: wire.SubjectSpace, Key: ana.space()}, Cuts: []wire.Cut{{Log: l.rec.ID(), Seq: 5, Last: l.commits[4].ID}},
+		}
+		rules := s.rules[slices.IndexFunc(s.rules, func(l *log) bool { return l.key != nil })]
+		s.authorize(rules, wire.Op{Kind: sennit.KindRevoke, Body: v.Append(nil)})
+		if err := m.deliver(rules.rec, rules.whole(f)); err != nil {
+			f.Fatalf("revoke: %v", err)
+		}
+
+		ctx := context.Background()
+		holds.Store(true)
+		release := sync.OnceFunc(func() {
+			holds.Store(false)
+			close(goOn)
+		})
+		defer release() // also if the test fails: nothing ends before
+		wrote := make(chan error, 1)
+		go func() {
+			_, err := m.Bus(m.Owner()).Write(ctx, "me", []sennit.Change{{Kind: sennit.KindPut, Path: "own"}})
+			wrote <- err
+		}()
+		synctest.Wait()
+		in := m.Intake()
+		if err := in.Log(l.rec); err != nil {
+			f.Fatalf("log: %v", err)
+		}
+		for _, run := range []*wire.Run{l.run(f, 0, 1, 3, all, allOps), l.run(f, 3, 4, 5, all, allOps), l.whole(f)} {
+			if err := in.Run(ctx, run); err != nil {
+				f.Fatalf("run: %v", err)
+			}
+		}
+		release()
+		if err := <-wrote; err != nil {
+			f.Fatalf("write: %v", err)
+		}
+		if _, err := in.Wait(ctx); err != nil {
+			f.Fatalf("what came in one group: %v", err)
+		}
+		for i := range 6 {
+			_, err := m.Bus(m.Owner()).Get(ctx, sennit.Addr{Root: "me", Path: sennit.Path("at/" + strconv.Itoa(i+1))})
+			if shows := err == nil; shows != (i < 5) {
+				f.Fatalf("commit %d, of which 5 count, shows: %v (%v)", i+1, shows, err)
+			}
+		}
+		m.whole(f, "the node")
+	}); err != nil {
+		t.Fatal(err)
 	}
 }

@@ -37,12 +37,16 @@ func (n *Node) through(v *store.View) lens {
 // through looks at what the batch makes of the store. The batch must be
 // readable.
 func (t *txn) through() lens {
-	return lens{t.b, func(num uint32) *store.Log {
-		if ls := t.n.logs[num]; ls != nil {
-			return ls.Log
-		}
-		return t.n.st.LogByNum(num)
-	}, t.stamp}
+	return lens{t.b, t.log, t.stamp}
+}
+
+// log tells the log with a number, nil if there is none. It knows those that the
+// batch adds.
+func (t *txn) log(num uint32) *store.Log {
+	if ls := t.n.logs[num]; ls != nil {
+		return ls.Log
+	}
+	return t.n.st.LogByNum(num)
 }
 
 // shown is what a path shows: a value that was set, a counter, or a stream.
