@@ -16,6 +16,7 @@ import (
 	"github.com/sennit/sennit/internal/replicate"
 	"github.com/sennit/sennit/internal/swarm"
 	"github.com/sennit/sennit/internal/wire"
+	"github.com/sennit/sennit/test/evil"
 )
 
 // liar serves blobs in its own way. reply makes of a want and of the honest
@@ -49,88 +50,13 @@ func (p *peer) honest(w *wire.BlobWant, number uint64) []byte {
 	}
 	defer r.Close()
 	if w.Count == 0 {
-		return wire.AppendBlobFrame(nil, number, everything(w))
+		return wire.AppendBlobFrame(nil, number, evil.Everything(w))
 	}
 	slice, err := r.Slice(nil, w.First, int(w.Count))
 	if err != nil {
 		return wire.AppendBlobFrame(nil, number, &wire.BlobReject{})
 	}
 	return wire.AppendBlobFrame(nil, number, &wire.BlobData{First: w.First, Slice: slice})
-}
-
-func everything(w *wire.BlobWant) *wire.BlobHave {
-	return &wire.BlobHave{Ranges: []wire.PieceRange{{End: (w.Blob.Size + blob.Piece - 1) / blob.Piece}}}
-}
-
-// lies is what peers may do. Some must be named; others are only slow.
-var lies = []struct {
-	name  string
-	named bool
-	reply func(w *wire.BlobWant, honest []byte, number uint64) [][]byte
-}{
-	{"alters a piece", true, func(w *wire.BlobWant, honest []byte, _ uint64) [][]byte {
-		if w.Count > 0 && w.First > 3 {
-			honest[len(honest)-100] ^= 1
-		}
-		return [][]byte{honest}
-	}},
-	{"alters the last piece", true, func(w *wire.BlobWant, honest []byte, _ uint64) [][]byte {
-		if w.Count > 0 {
-			honest[len(honest)-1] ^= 1
-		}
-		return [][]byte{honest}
-	}},
-	{"cuts slices off", true, func(w *wire.BlobWant, honest []byte, _ uint64) [][]byte {
-		if w.Count > 0 {
-			honest = honest[:len(honest)-1]
-		}
-		return [][]byte{honest}
-	}},
-	{"sends other pieces", true, func(w *wire.BlobWant, honest []byte, number uint64) [][]byte {
-		if w.Count > 0 {
-			_, f, _ := wire.DecodeBlobFrame(honest)
-			if d, ok := f.(*wire.BlobData); ok {
-				return [][]byte{wire.AppendBlobFrame(nil, number, &wire.BlobData{First: d.First + 1, Slice: d.Slice})}
-			}
-		}
-		return [][]byte{honest}
-	}},
-	{"floods", true, func(_ *wire.BlobWant, honest []byte, _ uint64) (all [][]byte) {
-		for range 1000 {
-			all = append(all, honest)
-		}
-		return all
-	}},
-	{"sends garbage", true, func(*wire.BlobWant, []byte, uint64) [][]byte { return [][]byte{make([]byte, 1000)} }},
-	{"sends nothing at all, in a message", true, func(*wire.BlobWant, []byte, uint64) [][]byte { return [][]byte{{}} }},
-	{"sends data first", true, func(w *wire.BlobWant, _ []byte, number uint64) [][]byte {
-		return [][]byte{wire.AppendBlobFrame(nil, number, &wire.BlobData{})}
-	}},
-	{"asks", true, func(w *wire.BlobWant, _ []byte, number uint64) [][]byte {
-		return [][]byte{wire.AppendBlobFrame(nil, number, w)}
-	}},
-	{"says nothing", false, func(*wire.BlobWant, []byte, uint64) [][]byte { return nil }},
-	{"stalls", false, func(w *wire.BlobWant, honest []byte, _ uint64) [][]byte {
-		if w.Count > 0 {
-			return nil
-		}
-		return [][]byte{honest}
-	}},
-	{"has all and gives nothing", false, func(w *wire.BlobWant, honest []byte, number uint64) [][]byte {
-		if w.Count > 0 {
-			return [][]byte{wire.AppendBlobFrame(nil, number, everything(w))}
-		}
-		return [][]byte{honest}
-	}},
-	{"has pieces beyond the end", false, func(w *wire.BlobWant, honest []byte, number uint64) [][]byte {
-		if w.Count == 0 {
-			return [][]byte{wire.AppendBlobFrame(nil, number, &wire.BlobHave{Ranges: []wire.PieceRange{{First: 1 << 40, End: 1 << 45}}})}
-		}
-		return [][]byte{honest}
-	}},
-	{"is always busy", false, func(_ *wire.BlobWant, _ []byte, number uint64) [][]byte {
-		return [][]byte{wire.AppendBlobFrame(nil, number, &wire.BlobReject{Busy: true})}
-	}},
 }
 
 // trick is how a liar answers, which changes from lie to lie.
@@ -159,18 +85,18 @@ func (k *trick) plays(p *peer) {
 func TestAgainstALiar(t *testing.T) {
 	inBubble(t, func(t *testing.T, n *net) {
 		var k trick
-		a, b, evil := n.peer(t, "a"), n.peer(t, "b"), n.peer(t, "evil", k.plays)
-		evil.join(a)
+		a, b, bad := n.peer(t, "a"), n.peer(t, "b"), n.peer(t, "evil", k.plays)
+		bad.join(a)
 		b.join(a)
-		b.join(evil)
-		for i, lie := range lies {
-			k.set(lie.reply)
+		b.join(bad)
+		for i, lie := range evil.BlobLies() {
+			k.set(lie.Reply)
 			b.stop()
 			b.said = &said{}
 			// b gets the op from a, but not the bytes: they are gone there.
 			path, content := fmt.Sprint("film", i), bytesOf(uint64(i), 5e5)
 			ref := a.put(path, content)
-			evil.arrives(ref, time.Minute)
+			bad.arrives(ref, time.Minute)
 			if err := a.blobs.Remove(t.Context(), ref); err != nil {
 				t.Fatal(err)
 			}
@@ -182,24 +108,24 @@ func TestAgainstALiar(t *testing.T) {
 			var lied *swarm.Lied
 			switch {
 			case sennit.CodeOf(err) != sennit.Unreachable:
-				t.Errorf("%s: the error is %v", lie.name, err)
-			case errors.As(err, &lied) != lie.named || lie.named && lied.Host != evil.host:
-				t.Errorf("%s: the error names %v: %v", lie.name, lied, err)
-			case !strings.Contains(err.Error(), replicate.HostText(evil.host)):
-				t.Errorf("%s: the error doesn't say who was asked: %v", lie.name, err)
+				t.Errorf("%s: the error is %v", lie.Lie, err)
+			case errors.As(err, &lied) != lie.Named || lie.Named && lied.Host != bad.host:
+				t.Errorf("%s: the error names %v: %v", lie.Lie, lied, err)
+			case !strings.Contains(err.Error(), replicate.HostText(bad.host)):
+				t.Errorf("%s: the error doesn't say who was asked: %v", lie.Lie, err)
 			}
-			if b.said.names(evil.host) != lie.named {
-				t.Errorf("%s: the log says %s", lie.name, &b.said.buf)
+			if b.said.names(bad.host) != lie.Named {
+				t.Errorf("%s: the log says %s", lie.Lie, &b.said.buf)
 			}
 			time.Sleep(time.Second)
-			if why := b.why(ref); lie.named && why != "damaged by "+replicate.HostText(evil.host) {
-				t.Errorf("%s: it is missing because: %q", lie.name, why)
+			if why := b.why(ref); lie.Named && why != "damaged by "+replicate.HostText(bad.host) {
+				t.Errorf("%s: it is missing because: %q", lie.Lie, why)
 			}
 			a.put("again", content)
 			a.restart()
 			a.r.Wake()
 			b.r.Wake()
-			evil.r.Wake()
+			bad.r.Wake()
 			b.arrives(ref, time.Minute)
 		}
 	})
@@ -209,21 +135,21 @@ func TestAgainstALiar(t *testing.T) {
 func TestAnHonestOneBesideALiar(t *testing.T) {
 	inBubble(t, func(t *testing.T, n *net) {
 		var k trick
-		a, b, evil := n.peer(t, "a"), n.peer(t, "b", func(p *peer) { p.budget = 1 }), n.peer(t, "evil", k.plays)
-		evil.join(a)
+		a, b, bad := n.peer(t, "a"), n.peer(t, "b", func(p *peer) { p.budget = 1 }), n.peer(t, "evil", k.plays)
+		bad.join(a)
 		b.join(a)
-		b.join(evil)
-		for i, lie := range lies {
-			k.set(lie.reply)
+		b.join(bad)
+		for i, lie := range evil.BlobLies() {
+			k.set(lie.Reply)
 			path := fmt.Sprint("film", i)
 			ref := a.put(path, bytesOf(uint64(i), 5e5))
-			evil.arrives(ref, time.Minute)
+			bad.arrives(ref, time.Minute)
 			b.knows(a.space(), path)
 			b.restart() // it doesn't know of lies any more
 			b.r.Wake()
 			time.Sleep(2 * time.Second)
 			if err := b.s.Fetch(t.Context(), node.Want{Space: a.space(), Path: sennit.Path(path), Blob: ref}); err != nil {
-				t.Fatalf("%s: %v", lie.name, err)
+				t.Fatalf("%s: %v", lie.Lie, err)
 			}
 			b.arrives(ref, 0)
 		}
@@ -235,7 +161,7 @@ func TestALiarIsNotAskedForAWhile(t *testing.T) {
 	inBubble(t, func(t *testing.T, n *net) {
 		var mu sync.Mutex
 		told := 0
-		evil := n.peer(t, "evil", func(p *peer) {
+		bad := n.peer(t, "evil", func(p *peer) {
 			p.serve = liar(func(w *wire.BlobWant, honest []byte, _ uint64) [][]byte {
 				if w.Count > 0 {
 					mu.Lock()
@@ -247,8 +173,8 @@ func TestALiarIsNotAskedForAWhile(t *testing.T) {
 			})
 		})
 		b := n.peer(t, "b")
-		b.join(evil)
-		b.arrivesNot(evil.put("film", bytesOf(1, 7e5)), 3*time.Hour)
+		b.join(bad)
+		b.arrivesNot(bad.put("film", bytesOf(1, 7e5)), 3*time.Hour)
 		mu.Lock()
 		defer mu.Unlock()
 		// Asked after 0, 1, 3, 7, 15, 31, 63, 123 minutes, for as many slices as are under way.
@@ -265,24 +191,24 @@ func TestALiarIsNotAskedForAWhile(t *testing.T) {
 // own. What comes is true, and there is never more than that.
 func TestASizeThatIsNotTrue(t *testing.T) {
 	inBubble(t, func(t *testing.T, n *net) {
-		evil := n.peer(t, "evil", func(p *peer) {
+		bad := n.peer(t, "evil", func(p *peer) {
 			p.serve = liar(func(w *wire.BlobWant, honest []byte, number uint64) [][]byte {
 				if w.Count == 0 {
-					return [][]byte{wire.AppendBlobFrame(nil, number, everything(w))}
+					return [][]byte{wire.AppendBlobFrame(nil, number, evil.Everything(w))}
 				}
 				return [][]byte{wire.AppendBlobFrame(nil, number, &wire.BlobData{First: w.First, Slice: make([]byte, 1<<20)})}
 			})
 		})
 		b := n.peer(t, "b")
-		b.join(evil)
-		ref := evil.put("film", bytesOf(1, 1e6))
+		b.join(bad)
+		ref := bad.put("film", bytesOf(1, 1e6))
 		for _, size := range []uint64{ref.Size + 1, ref.Size - 1, 30 << 30, blob.MaxSize} {
 			made := sennit.Blob{Root: ref.Root, Size: size}
-			evil.claim("made/up", made)
-			b.knows(evil.space(), "made/up")
+			bad.claim("made/up", made)
+			b.knows(bad.space(), "made/up")
 			b.restart() // it doesn't know of lies any more
 			b.r.Wake()
-			err := b.s.Fetch(t.Context(), node.Want{Space: evil.space(), Path: "made/up", Blob: made})
+			err := b.s.Fetch(t.Context(), node.Want{Space: bad.space(), Path: "made/up", Blob: made})
 			if sennit.CodeOf(err) != sennit.Unreachable {
 				t.Errorf("%d bytes: %v", size, err)
 			}

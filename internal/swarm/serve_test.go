@@ -11,6 +11,7 @@ import (
 
 	"github.com/sennit/sennit/internal/replicate"
 	"github.com/sennit/sennit/internal/wire"
+	"github.com/sennit/sennit/test/evil"
 )
 
 // TestTheLastPieceIsAskedFirst, as nothing else proves the size.
@@ -102,18 +103,18 @@ func TestOneHostHasSoManyStreams(t *testing.T) {
 // TestAReaderIsToldWhoLied looks at the error that somebody gets who reads.
 func TestAReaderIsToldWhoLied(t *testing.T) {
 	inBubble(t, func(t *testing.T, n *net) {
-		evil := n.peer(t, "evil", func(p *peer) { p.serve = liar(lies[1].reply) })
+		bad := n.peer(t, "evil", func(p *peer) { p.serve = liar(evil.BlobLies()[1].Reply) })
 		b := n.peer(t, "b", func(p *peer) { p.budget = 1 })
-		b.join(evil)
-		evil.put("film", bytesOf(1, 1e6))
-		b.knows(evil.space(), "film")
-		_, c, err := b.bus().Open(t.Context(), sennit.Addr{Root: evil.space().String(), Path: "film"})
+		b.join(bad)
+		bad.put("film", bytesOf(1, 1e6))
+		b.knows(bad.space(), "film")
+		_, c, err := b.bus().Open(t.Context(), sennit.Addr{Root: bad.space().String(), Path: "film"})
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer c.Close()
 		_, err = c.ReadAt(t.Context(), make([]byte, 10), 0)
-		if sennit.CodeOf(err) != sennit.Unreachable || !b.said.names(evil.host) {
+		if sennit.CodeOf(err) != sennit.Unreachable || !b.said.names(bad.host) {
 			t.Errorf("it gets %v", err)
 		}
 	})

@@ -27,7 +27,9 @@ const (
 	maxHeard   = 64 // messages that it may repeat
 	maxLogs    = 64 // logs whose authors it may pretend to be
 	maxHellos  = 16
-	maxWritten = 24 // commits that it makes up; they stay for ever
+	maxWritten = 32 // commits that it makes up; they stay for ever
+	maxCuts    = 64 // logs that revocations cut
+	maxRoots   = 16 // blobs whose names it may misuse
 )
 
 // tolerance is how long after a lie that must end a session a peer may still
@@ -61,6 +63,12 @@ type Liar struct {
 	forks   map[sennit.Space]*forgery
 	splits  map[sennit.Space]*forgery
 	rules   map[sennit.Space]*forgery
+	lives   []*wire.Live // of others
+	roots   []sennit.Blob
+	cuts    map[sennit.Hash][]wire.Cut
+	streams int // of blobs
+
+	rewritten map[sennit.Space]*rewriting
 }
 
 // New makes a liar.
@@ -71,6 +79,7 @@ func New(c Config) *Liar {
 	return &Liar{
 		c: c, rng: rand.New(rand.NewPCG(c.Seed, 'l')),
 		forks: map[sennit.Space]*forgery{}, splits: map[sennit.Space]*forgery{}, rules: map[sennit.Space]*forgery{},
+		cuts: map[sennit.Hash][]wire.Cut{}, rewritten: map[sennit.Space]*rewriting{},
 	}
 }
 
@@ -93,7 +102,7 @@ func (l *Liar) Wrap(c replicate.Conn) replicate.Conn {
 		tags: map[wire.Tag]sennit.Space{}, open: map[wire.Tag]*wire.Open{},
 	}
 	e.rate = []float64{0, 0.02, 0.1, 0.3, 0.8}[e.rng.IntN(5)]
-	all := Lies()
+	all := sessionLies()
 	e.lies = append(e.lies, all[(l.c.First+l.conns*11)%len(all)]) // 11 and their number have no common divisor
 	for range e.rng.IntN(3) {
 		e.lies = append(e.lies, all[e.rng.IntN(len(all))])
@@ -239,8 +248,14 @@ func (c *conn) hear(f wire.Frame) {
 		}
 	case *wire.AuthorityFrame:
 		keep(f.Logs)
+		l.noteCuts(f.Runs)
 	case *wire.Ops:
 		keep(f.Logs)
+		l.noteBlobs(f.Runs)
+	case *wire.Live:
+		if l.lives = append(l.lives, f); len(l.lives) > maxHeard {
+			l.lives = l.lives[1:]
+		}
 	}
 	if l.heard = append(l.heard, f); len(l.heard) > maxHeard {
 		l.heard = l.heard[1:]

@@ -51,6 +51,16 @@ func (c *conn) invent(lie Lie, o *wire.Open) (f wire.Frame, fatal bool) {
 	l := c.l
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	made := wire.Frame(nil)
+	switch lie {
+	case ForgedMessage:
+		made = c.forgedMessage(o.Tag, space)
+	case OldMessage:
+		made = c.oldMessage(o.Tag, space)
+	}
+	if made != nil {
+		return made, false
+	}
 	if len(o.Heads) == 0 {
 		return nil, false
 	}
@@ -89,6 +99,12 @@ func (c *conn) invent(lie Lie, o *wire.Open) (f wire.Frame, fatal bool) {
 		}
 		return nil, false
 	}
+	if lie == Rewritten {
+		if rec, run := c.rewrite(space, heads); run != nil {
+			return c.ops(o.Tag, rec, run), false
+		}
+		return nil, false
+	}
 	if made := c.genuine(lie, space, heads); made != nil {
 		return c.ops(o.Tag, made.log, made.runs[c.side]), false
 	}
@@ -121,6 +137,14 @@ func (c *conn) genuine(lie Lie, space sennit.Space, heads []sennit.Hash) *forger
 			l.splits[space] = f
 		}
 		return l.splits[space]
+	case FalseBlob:
+		if !l.mayWrite() {
+			return nil
+		}
+		rec, ref, salt := c.own(space, wire.Data), c.falseBlob(), c.salt()
+		op := wire.Op{Kind: sennit.KindPut, Path: somePath(c.rng).Join("blob"), Body: wire.Put{Value: sennit.Value{Blob: &ref}}.Append(nil), Salt: salt}
+		run := c.run(rec, l.c.Identity.SignCommit, l.clock(), heads, op)
+		return &forgery{log: rec, runs: [2]*wire.Run{run, run}}
 	case VoidOp, Backdated, Ahead:
 		if !l.mayWrite() {
 			return nil

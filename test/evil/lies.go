@@ -42,14 +42,30 @@ const (
 	Ahead            Lie = "from the future"    // a clock that no honest one will ever reach
 	TwoFaced         Lie = "two-faced rules"    // different rules for its own space, to different peers
 	FalseSources     Lie = "false sources"      // who holds a space: hosts that there aren't, or that don't
+	Rewritten        Lie = "rewritten history"  // beyond where a revocation may cut it, and below, under old numbers
+	WithheldCut      Lie = "withheld cut"       // the commit that a revocation names, without which nobody knows what it leaves
+	FalseBlob        Lie = "false blob"         // a root that nobody has, or a size that isn't its own
+	ForgedMessage    Lie = "forged message"     // a live message that its author didn't send
+	OldMessage       Lie = "old message"        // a live message that was sent before
+	MessageFlood     Lie = "flood of messages"  // more live messages than anybody takes
 )
 
 // Lies lists all lies.
 func Lies() []Lie {
+	all := sessionLies()
+	for _, b := range BlobLies() {
+		all = append(all, b.Lie)
+	}
+	return all
+}
+
+// sessionLies lists the lies that are told in sessions.
+func sessionLies() []Lie {
 	return []Lie{
 		ForgedSignature, AlteredOp, AlteredHeader, ForgedAuthor, Stranger, ForgedRule, ForgedEvidence, StolenHello, ForgedDigest,
 		ForgedComparison, FalseWant, FalseNeed, FalseAck, Withheld, WithheldCommits, Replay, ForeignReplay, Flood, Garbage,
-		WrongNumber, Deaf, VoidOp, Fork, Split, Backdated, Ahead, TwoFaced, FalseSources,
+		WrongNumber, Deaf, VoidOp, Fork, Split, Backdated, Ahead, TwoFaced, FalseSources, Rewritten, WithheldCut, FalseBlob, ForgedMessage,
+		OldMessage, MessageFlood,
 	}
 }
 
@@ -117,6 +133,14 @@ func (c *conn) tell(lie Lie, f wire.Frame) (out []message, fatal bool) {
 	case FalseSources:
 		if o := c.someOpen(); o != nil {
 			return and(c.falseSources(o.Tag)), false
+		}
+	case WithheldCut:
+		return instead(c.withholdCut(f)), false
+	case MessageFlood:
+		if o := c.someOpen(); o != nil {
+			if space, ok := c.space(o.Tag); ok {
+				return and(c.messages(o.Tag, space)...), false
+			}
 		}
 	case Flood:
 		if flood := c.flood(); flood != nil {

@@ -54,6 +54,9 @@ func (w *world) check() {
 			w.fail("no agreement after a collection: %s", why)
 		}
 	}
+	if why == "" {
+		w.listen()
+	}
 	time.Sleep(time.Minute) // watches are told, sessions rest
 	models := map[sennit.Space]*model{}
 	for _, m := range w.machines {

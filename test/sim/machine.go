@@ -85,6 +85,7 @@ type run struct {
 	netctx   context.Context
 	dialed   map[replicate.Host]*conn // the last to each
 	sights   map[sightOf]*sight       // guarded by m.mu
+	heard    map[string]bool          // live messages, by what they say
 }
 
 func newMachine(w *world, i int, id *keys.Identity) *machine {
@@ -150,7 +151,7 @@ func (m *machine) start() (*run, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &run{m: m, st: st, dialed: map[replicate.Host]*conn{}, sights: map[sightOf]*sight{}}
+	r := &run{m: m, st: st, dialed: map[replicate.Host]*conn{}, sights: map[sightOf]*sight{}, heard: map[string]bool{}}
 	log := slog.New(&ear{r: r})
 	r.n, err = node.New(node.Config{
 		Store: st, Identity: m.id, Blobs: blobs, Log: log, Now: m.now, Full: r.full, Undo: m.w.plan.undo,
@@ -299,7 +300,11 @@ func (r *run) dress(c *conn) replicate.Conn {
 func (r *run) accept(c *conn) bool {
 	return r.spawn(func(ctx context.Context) {
 		if c.blobs {
-			if err := r.s.Serve(ctx, c); err != nil {
+			var to swarm.Conn = c
+			if r.m.liar != nil {
+				to = r.m.liar.WrapBlobs(c)
+			}
+			if err := r.s.Serve(ctx, to); err != nil {
 				r.m.w.c.Log("%s: a stream of blobs to %s ended: %v", r.m.name, r.m.w.nameOf(c), err)
 			}
 			return

@@ -27,6 +27,7 @@ type plan struct {
 	undo        time.Duration // after which nodes drop what was overwritten; 0: what they do by themselves
 	collections []collection
 	endings     []ending
+	postings    []posting
 }
 
 type nodePlan struct {
@@ -125,7 +126,7 @@ func newPlan(seed uint64, honest bool) *plan {
 		p.nodes[rng.IntN(n)].skew = []time.Duration{year, -year}[rng.IntN(2)]
 	}
 	if !honest {
-		for _, i := range rng.Perm(n)[:(n+1)/4] {
+		for _, i := range rng.Perm(n)[:p.liars(p.rng("liars"), n)] {
 			p.nodes[i].lies, p.nodes[i].seed = true, rng.Uint64()
 		}
 	}
@@ -136,7 +137,16 @@ func newPlan(seed uint64, honest bool) *plan {
 	p.worry(p.rng("woes"))
 	p.forget(p.rng("collections"))
 	p.end(p.rng("endings"))
+	p.post(p.rng("messages"))
 	return p
+}
+
+// liars is how many lie: a quarter, or all but two or three.
+func (p *plan) liars(rng *rand.Rand, n int) int {
+	if n > 4 && rng.IntN(8) == 0 {
+		return min(n-2, n*9/10)
+	}
+	return (n + 1) / 4
 }
 
 // follow decides who follows whom.

@@ -75,7 +75,8 @@ type world struct {
 	failures []string
 	acked    []write
 	states   map[watchKey]*state
-	over     bool // everything is being stopped
+	posted   map[string]posted // live messages, by what they say
+	over     bool              // everything is being stopped
 }
 
 // Run runs one simulation. It must be called in a synctest bubble.
@@ -85,7 +86,7 @@ func Run(c Config) *Report {
 	}
 	w := &world{
 		c: c, began: time.Now(), plan: newPlan(c.Seed, c.Honest), injected: map[string]int{}, ending: make(chan struct{}),
-		states: map[watchKey]*state{},
+		states: map[watchKey]*state{}, posted: map[string]posted{},
 	}
 	w.net = newNetwork(c.Seed, w.count)
 	var hosts []replicate.Host

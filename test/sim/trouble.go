@@ -34,6 +34,9 @@ func (w *world) trouble() {
 			w.collect(w.machines[x.by])
 		})
 	}
+	for _, x := range w.plan.postings {
+		w.writers.Go(func() { w.post(x) })
+	}
 	for _, x := range w.plan.endings {
 		w.writers.Go(func() { w.revoke(x) })
 	}

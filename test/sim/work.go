@@ -356,7 +356,7 @@ func (w *world) follow1(ctx context.Context, r *run, space sennit.Space, s *stat
 		s.clear()
 		s.cursor = sennit.Cursor{}
 	}
-	o := sennit.WatchOptions{Since: s.cursor, Tail: s.tail}
+	o := sennit.WatchOptions{Since: s.cursor, Tail: s.tail, Messages: true}
 	s.mu.Unlock()
 	watch, err := r.bus().Watch(ctx, []sennit.Pattern{{Root: space.String()}}, o)
 	if err != nil {
@@ -427,6 +427,8 @@ func (w *world) told(r *run, s *state, u *sennit.Update) {
 		s.cursor, s.whole = sennit.Cursor{}, false
 	case sennit.Live:
 		s.whole = true
+	case sennit.Message:
+		w.hear(r, u)
 	}
 	if u.Cursor != (sennit.Cursor{}) {
 		if s.whole && u.Cursor.Epoch == s.cursor.Epoch && u.Cursor.N < s.cursor.N {
