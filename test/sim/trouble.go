@@ -98,6 +98,7 @@ func (w *world) strike(x woe) {
 	case wipe:
 		w.count("empty disk")
 		m.forget()
+		m.full.Store(false) // a new disk has room: without any a node can't begin
 		r.power(vfs.NewCrashableMem(), x.lasts, x.quiet)
 	}
 }
