@@ -96,7 +96,6 @@ type collector struct {
 
 	waiting map[store.Place]bool
 	gone    map[uint32]seqs // of each log: commits that went away whole
-	last    uint64          // the newest arrival of which something was dropped
 }
 
 // part is a stretch of a log.
@@ -420,36 +419,44 @@ func (c *collector) prune(ctx context.Context, l *store.Log) error {
 	return c.submit(ctx, d)
 }
 
-// arrivals forgets when commits arrived that went away, and notes up to where
-// something is missing among what arrived.
+// arrivals forgets when commits arrived that went away, also in a collection that
+// didn't come to its end.
 func (c *collector) arrivals(ctx context.Context) error {
-	if c.Dropped == 0 {
+	if c.Dropped == 0 && !c.state.Torn {
 		return nil
 	}
 	var all []uint64
 	flush := func() error {
-		err := c.submit(ctx, &drop{arrivals: all, last: c.last})
+		err := c.submit(ctx, &drop{arrivals: all})
 		all = nil
 		return err
 	}
 	err := c.v.Arrivals(c.sp.num, 0, func(a store.Arrival) error {
-		if gone := c.gone[a.Log]; a.Seq == 0 || !gone.has(a.Seq) {
+		gone := c.gone[a.Log].has(a.Seq)
+		if !gone && c.state.Torn && a.Seq > 0 {
+			rec, err := c.v.Commit(a.Log, a.Seq)
+			if err != nil {
+				return err
+			}
+			gone = rec == nil
+		}
+		if a.Seq == 0 || !gone {
 			return nil
 		}
-		all = append(all, a.N)
-		if c.last = a.N; len(all) < dropCommits {
+		if all = append(all, a.N); len(all) < dropCommits {
 			return nil
 		}
 		return flush()
 	})
-	// Parts of commits that stay may have arrived later than any that went.
-	c.last = c.v.N
 	return cmp.Or(err, flush())
 }
 
 // submit has the committer drop something.
 func (c *collector) submit(ctx context.Context, d *drop) error {
 	d.folds = c.state.Folds
+	if len(d.whole)+len(d.sparse) > 0 {
+		d.last = c.v.N // of what arrived up to here something is gone, for all that anybody knows
+	}
 	return c.n.submit(ctx, &request{space: c.sp.id, drop: d, done: make(chan result, 1)}).err
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/sennit/sennit"
 
 	"github.com/sennit/sennit/internal/node"
+	"github.com/sennit/sennit/internal/store"
 	"github.com/sennit/sennit/internal/wire"
 )
 
@@ -312,4 +313,50 @@ func TestWhatIsKeptInFullIsNotCollected(t *testing.T) {
 	if c := collect(t, m.Node); c.Dropped != 9 {
 		t.Errorf("of what is live again %d ops were dropped", c.Dropped)
 	}
+}
+
+// TestACollectionThatIsBrokenOff leaves nothing that verify takes for damage, and
+// the next one forgets what is left of it.
+func TestACollectionThatIsBrokenOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := boot(t, &machine{id: newIdentity(t, "owner"), fs: vfs.NewMem(), undo: 1})
+		defer func() { m.stop() }()
+		arrivals := func() (n int) {
+			v, err := m.st.View()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer v.Release()
+			num, _ := m.st.Space(m.Self().Space)
+			if err := v.Arrivals(num, 0, func(store.Arrival) error { n++; return nil }); err != nil {
+				t.Fatal(err)
+			}
+			return n
+		}
+		before := arrivals()
+		for i := range 50 {
+			if _, err := m.Bus(m.Owner()).Write(t.Context(), "me", []sennit.Change{{Kind: sennit.KindPut, Path: "a", Value: sennit.Value{Data: fmt.Append(nil, i)}}}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(time.Second)
+		ctx, cancel := context.WithCancel(t.Context())
+		if _, err := m.Collect(ctx, m.Self().Space, func(uint64, uint64) { cancel() }); err == nil {
+			t.Fatal("it came to its end")
+		}
+		if got := arrivals(); got != before+50 {
+			t.Fatalf("it forgot %d arrivals already: what this test is about didn't happen", before+50-got)
+		}
+		whole(t, m.Node)
+		if err := m.stop(); err != nil {
+			t.Fatal(err)
+		}
+		boot(t, m)
+		whole(t, m.Node)
+		collect(t, m.Node)
+		if got := arrivals(); got != before+1 {
+			t.Errorf("%d arrivals are left, want %d", got, before+1)
+		}
+		whole(t, m.Node)
+	})
 }

@@ -66,8 +66,9 @@ func (t *txn) drop(sp *space, d *drop) error {
 		t.b.DropArrival(sp.num, n)
 	}
 	sp.state.Dropped = max(sp.state.Dropped, d.last)
+	sp.state.Torn = sp.state.Torn || len(d.whole) > 0
 	if d.ended {
-		sp.state.Kept = d.kept
+		sp.state.Kept, sp.state.Torn = d.kept, false
 	}
 	return nil
 }

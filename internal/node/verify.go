@@ -597,6 +597,11 @@ func (n *Node) live(v *store.View, along func(take func(sennit.Path, tree.Slot, 
 // arrived compares which commits count: those are what followers are sent.
 func (x *check) arrived(w *store.View, other *space) error {
 	counts := map[sennit.Hash]bool{} // by id; true: on both sides
+	state, err := x.v.SpaceState(x.sp.num)
+	if err != nil {
+		return err
+	}
+	torn := state.Torn
 	add := func(n *Node, v *store.View, num uint32, f func(id sennit.Hash)) error {
 		return v.Arrivals(num, 0, func(a store.Arrival) error {
 			if a.Seq == 0 {
@@ -605,6 +610,9 @@ func (x *check) arrived(w *store.View, other *space) error {
 			c, err := v.Commit(a.Log, a.Seq)
 			if err != nil {
 				return err
+			}
+			if c == nil && torn {
+				return nil // a collection dropped it; the next one forgets that it was here
 			}
 			if c == nil {
 				x.find(doRestore, x.where(), "arrival %d, commit %d of log %d, is not here", a.N, a.Seq, a.Log)
@@ -617,7 +625,7 @@ func (x *check) arrived(w *store.View, other *space) error {
 	if err := add(x.n, x.v, x.sp.num, func(id sennit.Hash) { counts[id] = false }); err != nil {
 		return err
 	}
-	err := add(x.twin, w, other.num, func(id sennit.Hash) {
+	err = add(x.twin, w, other.num, func(id sennit.Hash) {
 		if _, ok := counts[id]; !ok {
 			x.find(doRebuild, x.where(), "commit %s counts, and is not among the arrivals: peers aren't sent it", id)
 		}

@@ -427,6 +427,7 @@ type SpaceState struct {
 	Clock uint64 // of the newest op that was applied
 	Deep  bool   // some path may hold a deep del
 	Many  bool   // some path may hold ops in slots that hold many
+	Torn  bool   // a collection dropped commits and didn't get to forget when they arrived
 	Folds uint32 // how often the index was made anew: the trie of digests is that of one fold
 
 	Ops     uint64 // data ops that are stored
@@ -447,7 +448,7 @@ func (v reads) SpaceState(space uint32) (s SpaceState, err error) {
 		return s, damaged(k)
 	}
 	u64 := binary.BigEndian.Uint64
-	return SpaceState{u64(b), b[8]&1 != 0, b[8]&2 != 0, binary.BigEndian.Uint32(b[9:]), u64(b[13:]), u64(b[21:]), u64(b[29:])}, nil
+	return SpaceState{u64(b), b[8]&1 != 0, b[8]&2 != 0, b[8]&4 != 0, binary.BigEndian.Uint32(b[9:]), u64(b[13:]), u64(b[21:]), u64(b[29:])}, nil
 }
 
 const spaceStateLen = 37
@@ -459,6 +460,9 @@ func (s SpaceState) append(dst []byte) []byte {
 	}
 	if s.Many {
 		flags |= 2
+	}
+	if s.Torn {
+		flags |= 4
 	}
 	dst = append(binary.BigEndian.AppendUint64(dst, s.Clock), flags)
 	dst = binary.BigEndian.AppendUint32(dst, s.Folds)
