@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"net/url"
 	"strconv"
 	"strings"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/sennit/sennit/internal/daemon"
 	"github.com/sennit/sennit/internal/replicate"
+	"github.com/sennit/sennit/internal/wire"
 )
 
 // space reads a space's id, or what it is called here.
@@ -41,6 +43,7 @@ func (a *app) space(ctx context.Context, text string) (string, error) {
 
 func (a *app) follow() *cobra.Command {
 	var name, mode string
+	var newest int
 	var hosts, addrs, prefixes []string
 	cmd := &cobra.Command{
 		Use: "follow SPACE|@NAME|/me", Short: "replicate somebody's space, or parts of it",
@@ -57,12 +60,16 @@ With --addr and --host, these nodes are tried, the first of them always; at most
 8, in the place of those that were named before. They tell which others have a
 copy, and those are asked when they can't be reached: see sennit follows --hosts
 
+With --newest, so many values come before the rest, if nothing is here yet: those
+that came last where they come from. What there is can then be shown at once, and
+all of it takes a little longer.
+
 With --mode full, all that was overwritten or deleted is kept as well, for good, and
 what others still have of it is fetched: see sennit history. Of your own space, /me,
 only the mode can be said. --mode live is what is so otherwise; sennit collect drops
 then what is too old.`,
 		Example: "  sennit follow $SPACE --name bob --addr $ADDR\n  sennit follow @bob --name robert\n" +
-			"  sennit follow @bob --prefix posts --prefix profile\n  sennit follow /me --mode full",
+			"  sennit follow @bob --prefix posts --prefix profile\n  sennit follow $SPACE --newest 50 --addr $ADDR\n  sennit follow /me --mode full",
 		Args:              args(cobra.ExactArgs(1)),
 		ValidArgsFunction: a.completeNames(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -74,6 +81,9 @@ then what is too old.`,
 				}
 			}
 			in := map[string]any{"name": strings.TrimPrefix(name, "@"), "hosts": hosts, "addrs": addrs, "prefixes": prefixes, "mode": mode}
+			if cmd.Flags().Changed("newest") {
+				in["newest"] = newest
+			}
 			var out daemon.Follow
 			if err := a.do(cmd.Context(), "PUT", "follows/"+space, in, &out); err != nil {
 				return err
@@ -87,6 +97,7 @@ then what is too old.`,
 	f := cmd.Flags()
 	f.StringVar(&name, "name", "", "what to call it here: @`NAME`")
 	f.StringVar(&mode, "mode", "", "keep what counts now (`live`), or all that ever was (full)")
+	f.IntVar(&newest, "newest", 0, fmt.Sprintf("the newest `N` values come first, at most %d", wire.MaxNewest))
 	f.StringArrayVar(&hosts, "host", nil, "`KEY` of a node that has it, if its address doesn't end in it, repeatable")
 	f.StringArrayVar(&addrs, "addr", nil, "`MULTIADDR` of a node that has it, as its status tells, repeatable")
 	f.StringArrayVar(&prefixes, "prefix", nil, "keep only what is at and under this `PATH` of the space, repeatable")

@@ -23,12 +23,13 @@ type Follow struct {
 	Name     string        `json:"name,omitempty"` // what it is called here, without the @
 	Prefixes []sennit.Path `json:"prefixes"`       // what is followed of it
 	Mode     string        `json:"mode"`
-	Host     string        `json:"host,omitempty"`  // the first of hosts
-	Addrs    []string      `json:"addrs,omitempty"` // where it can be reached
-	Hosts    []Host        `json:"hosts"`           // that have it, in the order in which they are tried
-	State    string        `json:"state"`           // "live": equal to a peer's copy of all that is followed, "syncing" or "offline"
-	Ops      uint64        `json:"ops"`             // live ones of it that are here
-	Peers    int           `json:"peers"`           // that it is replicated with now
+	Newest   int           `json:"newest,omitempty"` // values that are asked for before the rest
+	Host     string        `json:"host,omitempty"`   // the first of hosts
+	Addrs    []string      `json:"addrs,omitempty"`  // where it can be reached
+	Hosts    []Host        `json:"hosts"`            // that have it, in the order in which they are tried
+	State    string        `json:"state"`            // "live": equal to a peer's copy of all that is followed, "syncing" or "offline"
+	Ops      uint64        `json:"ops"`              // live ones of it that are here
+	Peers    int           `json:"peers"`            // that it is replicated with now
 	Problem  string        `json:"problem,omitempty"`
 }
 
@@ -88,7 +89,7 @@ func (d *daemon) follows(ctx context.Context) ([]Follow, error) {
 
 // follow is a follow as it is listed, before anything is known of its state.
 func follow(f node.Follow) Follow {
-	out := Follow{Space: f.Space.String(), Name: f.Name, Prefixes: f.Prefixes, Mode: f.Mode, State: "offline"}
+	out := Follow{Space: f.Space.String(), Name: f.Name, Prefixes: f.Prefixes, Mode: f.Mode, Newest: f.Newest, State: "offline"}
 	hosts := []Host{}
 	for _, h := range f.Hosts {
 		hosts = append(hosts, Host{Host: h.Key, Addrs: h.Addrs, Chosen: true, State: "offline"})
@@ -153,8 +154,9 @@ func (d *daemon) putFollow(r *http.Request) (int, any, error) {
 		Name     string   `json:"name"`
 		Prefixes []string `json:"prefixes"` // none: as before, or everything
 		Mode     string   `json:"mode"`
-		Hosts    []string `json:"hosts"` // keys of nodes that have it; none here or in addrs: as before
-		Addrs    []string `json:"addrs"` // of these nodes, or of others if they end in /p2p/ and a key
+		Newest   *int     `json:"newest"` // none: as before
+		Hosts    []string `json:"hosts"`  // keys of nodes that have it; none here or in addrs: as before
+		Addrs    []string `json:"addrs"`  // of these nodes, or of others if they end in /p2p/ and a key
 	}
 	if err := read(r, &in); err != nil {
 		return 0, nil, err
@@ -162,7 +164,7 @@ func (d *daemon) putFollow(r *http.Request) (int, any, error) {
 	switch {
 	case in.Mode != "" && in.Mode != node.Live && in.Mode != node.Full:
 		return 0, nil, sennit.Hint(sennit.Errorf(sennit.BadInput, "there is no mode %.40q", in.Mode), "modes are live and full")
-	case space == d.id.Space() && (in.Mode == "" || len(in.Name)+len(in.Prefixes)+len(in.Hosts)+len(in.Addrs) > 0):
+	case space == d.id.Space() && (in.Mode == "" || in.Newest != nil || len(in.Name)+len(in.Prefixes)+len(in.Hosts)+len(in.Addrs) > 0):
 		return 0, nil, sennit.Hint(sennit.Errorf(sennit.BadInput, "this is your own space"), "all that can be set of it is its mode")
 	case len(in.Addrs) > node.MaxHosts*peer.MaxAddrs:
 		return 0, nil, sennit.Errorf(sennit.BadInput, "there are %d addresses; at most %d are allowed", len(in.Addrs), node.MaxHosts*peer.MaxAddrs)
@@ -186,6 +188,9 @@ func (d *daemon) putFollow(r *http.Request) (int, any, error) {
 		}
 		f.Mode = cmp.Or(in.Mode, f.Mode, node.Live)
 		f.Name = cmp.Or(in.Name, f.Name)
+		if in.Newest != nil {
+			f.Newest = *in.Newest
+		}
 		if len(parts) > 0 {
 			f.Prefixes = parts
 		} else if len(f.Prefixes) == 0 {

@@ -477,6 +477,53 @@ func (n *Node) Live(id sennit.Space, paths []sennit.Path) (Picks, error) {
 	return picks, err
 }
 
+// lookForNewest bounds the ops that are looked at to find the newest values.
+const lookForNewest = 1 << 14
+
+// Newest tells the puts that came last of those that still show and that a reader
+// gets, at most count of them. It looks at what came in the last lookForNewest
+// ops, so it may find fewer.
+func (n *Node) Newest(id sennit.Space, may Filter, count int) (Picks, error) {
+	v, err := n.st.View()
+	if err != nil {
+		return nil, err
+	}
+	defer v.Release()
+	num, ok := n.st.Space(id)
+	if !ok {
+		return nil, nil
+	}
+	picks, looked := Picks{}, 0
+	return picks, v.ArrivalsBack(num, func(a store.Arrival) error {
+		if l := n.st.LogByNum(a.Log); a.Seq == 0 || l == nil || l.Rec.Class != wire.Data {
+			return nil
+		}
+		var ops []uint32
+		if err := v.Ops(a.Log, a.Seq, func(i uint32, raw []byte) error {
+			looked++
+			p, ok := wire.PathOf(raw)
+			if !ok || raw[0] != byte(sennit.KindPut) || may != nil && !may(sennit.Path(p), false) {
+				return nil
+			}
+			pos, ok, err := v.At(num, sennit.Path(p), tree.Put)
+			if ok && pos.Log == a.Log && pos.Seq == a.Seq && pos.Index == i {
+				ops = append(ops, i)
+			}
+			return err
+		}); err != nil {
+			return err
+		}
+		ops = ops[max(0, len(ops)-count):]
+		if count -= len(ops); len(ops) > 0 {
+			picks.Add(Picks{a.Log: {a.Seq: ops}})
+		}
+		if count == 0 || looked >= lookForNewest {
+			return store.ErrStop
+		}
+		return nil
+	})
+}
+
 // Logs tells the logs of a space and how many commits of each are here.
 func (n *Node) Logs(id sennit.Space) (map[sennit.Hash]uint64, error) {
 	v, err := n.st.View()

@@ -16,10 +16,11 @@ import (
 // Follow is a space that this node replicates, and how.
 type Follow struct {
 	Space    sennit.Space `json:"-"`
-	Name     string       `json:"name,omitempty"`  // petname, "" if none
-	Prefixes prefix.Set   `json:"prefixes"`        // what it takes of the space; an edit that leaves none means everything
-	Mode     string       `json:"mode"`            // Live or Full
-	Hosts    []Host       `json:"hosts,omitempty"` // replicas that its user chose, the preferred one first; at most MaxHosts
+	Name     string       `json:"name,omitempty"`   // petname, "" if none
+	Prefixes prefix.Set   `json:"prefixes"`         // what it takes of the space; an edit that leaves none means everything
+	Mode     string       `json:"mode"`             // Live or Full
+	Newest   int          `json:"newest,omitempty"` // so many values are asked for before the rest, at most wire.MaxNewest
+	Hosts    []Host       `json:"hosts,omitempty"`  // replicas that its user chose, the preferred one first; at most MaxHosts
 }
 
 // Modes of a follow.
@@ -93,6 +94,9 @@ func (f *Follow) canonical() error {
 	if n := len(f.Hosts); n > MaxHosts {
 		return sennit.Errorf(sennit.BadInput, "there are %d nodes to reach for; at most %d are allowed", n, MaxHosts)
 	}
+	if f.Newest < 0 || f.Newest > wire.MaxNewest {
+		return sennit.Errorf(sennit.BadInput, "the newest %d values are asked for first; 0 to %d are allowed", f.Newest, wire.MaxNewest)
+	}
 	if len(f.Prefixes) == 0 {
 		f.Prefixes = prefix.All()
 	}
@@ -117,12 +121,17 @@ func (n *Node) Keeps(id sennit.Space) (prefix.Set, error) {
 	if id == n.self.Space {
 		return prefix.All(), nil
 	}
+	f, err := n.Follow(id)
+	return f.Prefixes, err
+}
+
+// Follow is how a space is followed; it has no Mode if it isn't.
+func (n *Node) Follow(id sennit.Space) (f Follow, err error) {
 	b, err := n.Local(followKey + id.String())
 	if err != nil {
-		return nil, err
+		return f, err
 	}
-	f, err := decodeFollow(id, b)
-	return f.Prefixes, err
+	return decodeFollow(id, b)
 }
 
 func damagedFollow(why error) error {

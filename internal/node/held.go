@@ -23,11 +23,7 @@ const fewCommits = 64
 
 // KeepsAll reports whether this node keeps all that ever arrived of a space.
 func (n *Node) KeepsAll(id sennit.Space) (bool, error) {
-	b, err := n.Local(followKey + id.String())
-	if err != nil {
-		return false, err
-	}
-	f, err := decodeFollow(id, b)
+	f, err := n.Follow(id)
 	return f.Mode == Full, err
 }
 

@@ -176,7 +176,11 @@ func (c *channel) open(ctx context.Context) error {
 // holding works out what this side holds of what it keeps.
 func (c *channel) holding(ctx context.Context, scope []sennit.Path, interest prefix.Set, since sennit.Cursor) (*wire.Open, error) {
 	a := c.s.n.Authority(c.space)
-	o := &wire.Open{Tag: c.tag, Scope: scope, Interest: interest, Since: since}
+	follow, err := c.s.n.Follow(c.space)
+	if err != nil {
+		return nil, err
+	}
+	o := &wire.Open{Tag: c.tag, Scope: scope, Interest: interest, Since: since, Newest: uint64(follow.Newest)}
 	if a != nil {
 		o.Authority, o.Heads = a.Digest(), a.Heads()
 		o.Heads = o.Heads[:min(len(o.Heads), wire.MaxHeads)]

@@ -19,7 +19,18 @@ func (c *channel) startPump(o *wire.Open, first bool) error {
 		return err
 	}
 	s.mu.Lock()
+	out := c.out
+	s.mu.Unlock()
+	var newest node.Picks
+	if first && o.Ops == 0 && o.Newest > 0 {
+		// They come again with the rest, which is in order of arrival.
+		if newest, err = s.n.Newest(c.space, filter(out), int(o.Newest)); err != nil {
+			return err
+		}
+	}
+	s.mu.Lock()
 	defer s.mu.Unlock()
+	c.push.Add(newest)
 	for id, size := range sizes {
 		i, ok := slices.BinarySearchFunc(o.Sizes, [8]byte(id[:8]), func(l wire.LogSize, id [8]byte) int { return bytes.Compare(l.Log[:], id[:]) })
 		if ok && first {

@@ -368,6 +368,31 @@ func (v reads) Arrivals(space uint32, n uint64, f func(Arrival) error) error {
 	})
 }
 
+// ArrivalsBack calls f for the arrivals of a space, the newest first, until it
+// returns ErrStop.
+func (v reads) ArrivalsBack(space uint32, f func(Arrival) error) error {
+	it, err := v.r.NewIter(&pebble.IterOptions{LowerBound: key(keyArrival, space), UpperBound: after(key(keyArrival, space))})
+	if err != nil {
+		return readError(err)
+	}
+	defer it.Close()
+	for ok := it.Last(); ok; ok = it.Prev() {
+		a, known := decodeArrival(it.Key(), it.Value())
+		if !known {
+			return damaged(it.Key())
+		}
+		if err := f(a); err == ErrStop {
+			return nil
+		} else if err != nil {
+			return err
+		}
+	}
+	if err := it.Error(); err != nil {
+		return readError(err)
+	}
+	return nil
+}
+
 // LastArrival is the number of a space's newest arrival, 0 if it has none.
 func (v reads) LastArrival(space uint32) (uint64, error) {
 	it, err := v.r.NewIter(&pebble.IterOptions{LowerBound: key(keyArrival, space), UpperBound: after(key(keyArrival, space))})

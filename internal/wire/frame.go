@@ -15,6 +15,7 @@ const (
 	Protocol      = 1       // version of the replication protocol
 	MaxInterests  = 4096    // spaces named in one message
 	MaxScope      = 256     // prefixes of one space in one session, readable or of interest
+	MaxNewest     = 1024    // values that a newcomer can ask for first
 	MaxFrameLogs  = 4096    // logs introduced in one message
 	MaxFrameRuns  = 4096    // runs in one message
 	MaxHeads      = 1024    // authority heads named in one message
@@ -264,7 +265,7 @@ func (r *reader) cursor() sennit.Cursor { return sennit.Cursor{Epoch: r.u64(), N
 // replication. It answers an interest, or another open.
 //
 //	tag | authority digest hash | heads list of hashes | scope list of paths | interest list of paths |
-//	digest hash | ops uvarint | at cursor | since cursor | sizes list of (log 8 bytes, commits uvarint), by log
+//	digest hash | ops uvarint | at cursor | since cursor | newest uvarint | sizes list of (log 8 bytes, commits uvarint), by log
 //
 // Heads, scope, interest and sizes ascend, and nothing is in them twice. Of
 // interest, no path is under another.
@@ -278,6 +279,7 @@ type Open struct {
 	Ops       uint64        // live ops there
 	At        sennit.Cursor // of the sender's store, when it worked the digest out
 	Since     sennit.Cursor // the sender has everything that arrived at the receiver up to here
+	Newest    uint64        // so many values are wanted before everything else, if the sender has nothing yet
 	Sizes     []LogSize     // trees of logs that the sender has, sorted by log
 }
 
@@ -294,7 +296,7 @@ func (o *Open) append(dst []byte) []byte {
 	dst = appendHashes(dst, o.Heads)
 	dst = appendPaths(appendPaths(dst, o.Scope), o.Interest)
 	dst = binary.AppendUvarint(append(dst, o.Digest[:]...), o.Ops)
-	dst = appendCursor(appendCursor(dst, o.At), o.Since)
+	dst = binary.AppendUvarint(appendCursor(appendCursor(dst, o.At), o.Since), o.Newest)
 	dst = binary.AppendUvarint(dst, uint64(len(o.Sizes)))
 	for _, s := range o.Sizes {
 		dst = binary.AppendUvarint(append(dst, s.Log[:]...), s.Size)
@@ -319,7 +321,7 @@ func (r *reader) open() *Open {
 			}
 		}
 	}
-	o.Digest, o.Ops, o.At, o.Since = r.hash(), r.uvarint(1<<62), r.cursor(), r.cursor()
+	o.Digest, o.Ops, o.At, o.Since, o.Newest = r.hash(), r.uvarint(1<<62), r.cursor(), r.cursor(), r.uvarint(MaxNewest)
 	o.Sizes = make([]LogSize, r.count(MaxFrameLogs, 9))
 	for i := range o.Sizes {
 		o.Sizes[i] = LogSize{r.tag8(), r.uvarint(MaxSeq)}

@@ -93,7 +93,7 @@ func apart(all []sennit.Path) (some []sennit.Path) {
 
 func open(t *rapid.T) wire.Frame {
 	return &wire.Open{
-		Tag: tag(t), Authority: hash(t), Digest: hash(t), Ops: number(t, 0, 1<<62), At: cursor(t), Since: cursor(t),
+		Tag: tag(t), Authority: hash(t), Digest: hash(t), Ops: number(t, 0, 1<<62), At: cursor(t), Since: cursor(t), Newest: number(t, 0, wire.MaxNewest),
 		Heads: ascending(list(t, 0, 20, hashT), func(h sennit.Hash) string { return string(h[:]) }),
 		Scope: prefixes(t), Interest: apart(prefixes(t)),
 		Sizes: ascending(list(t, 0, 40, func(t *rapid.T) wire.LogSize {
@@ -330,7 +330,7 @@ func messageRefusals() (cs []refusal) {
 	}
 	add("interest", "4097 interests", many(wire.MaxInterests), many(wire.MaxInterests+1), b, "over its limit")
 	open3 := func(heads, scope, interest, sizes []byte) []byte {
-		return raw(3, 1, tag8, h32(1), heads, scope, interest, h32(2), 5, rep(0, 8), 1, rep(0, 8), 1, sizes)
+		return raw(3, 1, tag8, h32(1), heads, scope, interest, h32(2), 5, rep(0, 8), 1, rep(0, 8), 1, 0, sizes)
 	}
 	open := func(heads, scope, sizes []byte) []byte { return open3(heads, scope, none, sizes) }
 	add("open", "heads out of order", open(raw(2, h32(1), h32(2)), none, none), open(raw(2, h32(2), h32(1)), none, none), b, "heads out of order")
@@ -525,7 +525,7 @@ func (w *world) messages() []example {
 		made("hello/ana", 0, sent, sigOf(w.laptop, "host", signed.Bytes())),
 		made("interest/one", 9, &wire.Interest{Interests: [][8]byte{[8]byte(spare[:8])}}),
 		made("open/chirp", 1, &wire.Open{
-			Tag: tag, Authority: authority, Heads: []sennit.Hash{w.rules[1].id()}, Scope: []sennit.Path{"chirp"}, Interest: []sennit.Path{"chirp/likes", "chirp/posts"}, Digest: digest, Ops: 17,
+			Tag: tag, Authority: authority, Heads: []sennit.Hash{w.rules[1].id()}, Scope: []sennit.Path{"chirp"}, Interest: []sennit.Path{"chirp/likes", "chirp/posts"}, Digest: digest, Ops: 17, Newest: 50,
 			At: sennit.Cursor{Epoch: 0x5a175a175a175a17, N: 9}, Since: sennit.Cursor{Epoch: 0x0bea0bea0bea0bea, N: 300},
 			Sizes: ascending([]wire.LogSize{{Log: [8]byte(auth[:8]), Size: 2}, {Log: [8]byte(data[:8]), Size: 7}}, func(s wire.LogSize) string { return string(s.Log[:]) }),
 		}),
