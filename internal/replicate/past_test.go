@@ -224,7 +224,7 @@ func TestLiesAboutThePastEndTheSession(t *testing.T) {
 				if _, err := b.n.Collect(t.Context(), space, nil); err != nil {
 					t.Fatal(err)
 				}
-				lied, answers := 0, 0
+				var lied, answers atomic.Int32
 				tap := func(from, to replicate.Host, msg []byte) [][]byte {
 					if from != a.host || wire.FrameType(msg[0]) != wire.FrameHeld {
 						return [][]byte{msg}
@@ -234,12 +234,12 @@ func TestLiesAboutThePastEndTheSession(t *testing.T) {
 						t.Error(err)
 						return [][]byte{msg}
 					}
-					answers++
+					answers.Add(1)
 					was := string(msg)
 					lie(f.(*wire.Held))
 					msg = wire.AppendFrame(nil, number, f)
 					if string(msg) != was {
-						lied++
+						lied.Add(1)
 					}
 					return [][]byte{msg}
 				}
@@ -247,8 +247,8 @@ func TestLiesAboutThePastEndTheSession(t *testing.T) {
 				dialled := n.dials(a, b)
 				b.keeps(space, a)
 				time.Sleep(5 * time.Minute)
-				if lied == 0 || n.dials(a, b) == dialled {
-					t.Errorf("%d of %d answers were lies, and no session ended", lied, answers)
+				if lied.Load() == 0 || n.dials(a, b) == dialled {
+					t.Errorf("%d of %d answers were lies, and no session ended", lied.Load(), answers.Load())
 				}
 			})
 		})
