@@ -111,6 +111,31 @@ func (r *Replicator) dialFor(ctx context.Context, wg *sync.WaitGroup, f node.Fol
 	return wait
 }
 
+// oldest is the oldest session that this node began with a host of which it was
+// told, nil if all are young. It is given up for another one whenever a chosen
+// host is too busy: a few followers who have each other for sources, and nobody
+// whom that host serves, would find each other up to date for ever; r.mu is held.
+func (r *Replicator) oldest() (s *session) {
+	for host, o := range r.sessions {
+		if !o.dialed || o.fresh() || s != nil && s.began.Before(o.began) {
+			continue
+		}
+		learnt := false
+		for _, p := range r.book.pages {
+			src := p.sources[host]
+			if src != nil && src.Chosen {
+				learnt = false
+				break
+			}
+			learnt = learnt || src != nil
+		}
+		if learnt {
+			s = o
+		}
+	}
+	return s
+}
+
 // fresh reports whether a session is so young that nobody can say yet what it brings.
 func (s *session) fresh() bool { return time.Since(s.began) < openPatience }
 
@@ -180,9 +205,16 @@ func (r *Replicator) reach(ctx context.Context, host Host, addrs []string, chose
 	case ctx.Err() == nil && sennit.CodeOf(err) != sennit.Conflict && !a.agreed:
 		r.book.failed(host, r.cfg.Now())
 	}
+	var stale *session
+	if a.busy {
+		stale = r.oldest()
+	}
 	a.agreed, a.busy = false, false
 	a.next = r.cfg.Now().Add(pause/2 + rand.N(pause)) // jitter: followers of a host that went away don't all come back at once
 	r.mu.Unlock()
+	if stale != nil {
+		stale.conn.Close()
+	}
 	if err != nil && ctx.Err() == nil {
 		r.cfg.Log.Debug("session ended", "host", hostText(host), "err", err)
 	}
