@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -309,6 +310,7 @@ func TestALyingTeller(t *testing.T) {
 // messages. It counts them.
 func tellLies(n *net, liar, victim *peer, lie func(i uint64) []wire.Source) *atomic.Uint64 {
 	told := new(atomic.Uint64)
+	var mu sync.Mutex // guards what follows: a new session may begin before the last one has ended
 	var number uint64
 	var tag wire.Tag
 	n.listen(func(from, to replicate.Host, msg []byte) (out [][]byte) {
@@ -319,6 +321,8 @@ func tellLies(n *net, liar, victim *peer, lie func(i uint64) []wire.Source) *ato
 		if err != nil {
 			liar.t.Error(err)
 		}
+		mu.Lock()
+		defer mu.Unlock()
 		switch f := f.(type) {
 		case *wire.Hello:
 			number, tag = 0, wire.Tag{}
