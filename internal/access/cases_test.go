@@ -421,6 +421,8 @@ func TestCases(t *testing.T) {
 			cat/1 put a @ g0 -> void
 			-/1 put a @ g0 -> valid
 			-/2 put a @ g0 -> void
+			revoked bob/1 -> yes
+			revoked me/1 -> no
 		`,
 		"everybody means those whom only a rule for everybody lets in": `
 			g0 me/1 | incept; add me/1; grant w a bob; grant w a any

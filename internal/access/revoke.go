@@ -187,10 +187,11 @@ func (a *Authority) Cuts(log sennit.Hash) (cuts []wire.Cut) {
 }
 
 // Revoked reports whether revocations may bear on what somebody wrote, so that
-// a verdict about it needs links.
+// a verdict about it needs links. Those of a grant, or of what everybody has, take
+// nothing from who writes as the owner.
 func (a *Authority) Revoked(who sennit.Principal) bool {
 	es := a.ends
-	return es != nil && (len(es.ops) > 0 || len(es.by[subject{kind: wire.SubjectAny}]) > 0 ||
+	return es != nil && (who.Space != a.space && (len(es.ops) > 0 || len(es.by[subject{kind: wire.SubjectAny}]) > 0) ||
 		len(es.by[subject{wire.SubjectSpace, who.Space}]) > 0 || len(es.by[subject{wire.SubjectDevice, who.Device}]) > 0)
 }
 

@@ -140,6 +140,7 @@ func rightsText(r sennit.Rights) (text string) {
 //	rules PREFIX -> NAME#INDEX:RIGHTS ...
 //	member NAME -> yes|waiting|unproven|unentitled|malformed
 //	proven WHO -> yes|no
+//	revoked WHO -> yes|no
 //
 // WHO is person/device; the person "me" owns the space; "-" is nobody; "." is
 // the root. Each person's key events follow one another in the order of the
@@ -412,6 +413,8 @@ func (s *script) ask(a *access.Authority, reasons map[sennit.Hash]access.Reason,
 	switch w[0] {
 	case "may":
 		return map[bool]string{true: "yes", false: "no"}[a.May(principal(w[1]), rights(w[2]), path(w[3]), now)]
+	case "revoked":
+		return map[bool]string{true: "yes", false: "no"}[a.Revoked(principal(w[1]))]
 	case "proven":
 		return map[bool]string{true: "yes", false: "no"}[a.Proven(principal(w[1]))]
 	case "sight":

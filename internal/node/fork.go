@@ -91,10 +91,6 @@ func (n *Node) genuine(p *wire.ForkProof) error {
 	return commit.CheckFork(p, func(id sennit.Hash, sig *[64]byte) bool { return key.Verify(keys.DomainCommit, id[:], sig) })
 }
 
-func author(l wire.Log) sennit.Principal {
-	return sennit.Principal{Space: l.Principal, Device: l.Device}
-}
-
 // Fork checks a proof and queues it to be kept. It fails with Denied if nothing
 // in the space names the device, so strangers fill nothing, with OverQuota if as
 // much is kept that this one would not be, and with BadInput if it proves nothing.

@@ -8,7 +8,6 @@ import (
 
 	"github.com/sennit/sennit"
 
-	"github.com/sennit/sennit/internal/access"
 	"github.com/sennit/sennit/internal/store"
 	"github.com/sennit/sennit/internal/tree"
 	"github.com/sennit/sennit/internal/wire"
@@ -52,7 +51,7 @@ func (n *Node) History(ctx context.Context, a sennit.Addr, limit int) ([]Past, e
 	for i, x := range all[:min(len(all), limit)] {
 		p := Past{Kind: x.op.Kind, Deep: deep(&x.op), Shown: i == 0}
 		p.Path, p.Version, p.Time = x.op.Path, version(x.log.ID, x.at.Seq), clockTime(x.at.Clock)
-		p.Author = sennit.Principal{Space: x.log.Rec.Principal, Device: x.log.Rec.Device}
+		p.Author = author(x.log.Rec)
 		switch x.op.Kind {
 		case sennit.KindPut:
 			put, err := wire.DecodePut(x.op.Body)
@@ -92,7 +91,6 @@ func (n *Node) past(ctx context.Context, v *store.View, sp *space, concerns func
 
 // eachPast calls f for the ops that count and concern some paths, log by log.
 func (n *Node) eachPast(ctx context.Context, v *store.View, sp *space, concerns func(p sennit.Path, deep bool) bool, f func(past) error) error {
-	court, links := sp.authority().Court(), newLinker(sp.id, linkView{v})
 	for _, l := range n.st.Logs(sp.num) {
 		if l.Rec.Class != wire.Data {
 			continue
@@ -101,7 +99,7 @@ func (n *Node) eachPast(ctx context.Context, v *store.View, sp *space, concerns 
 		if err != nil {
 			return err
 		}
-		author, branches := sennit.Principal{Space: l.Rec.Principal, Device: l.Rec.Device}, n.st.Branches(l.ID)
+		x := newTrial(sp.authority(), v, l, n.st.Branches(l.ID))
 		var rec *wire.Stored
 		var at uint64
 		if err := v.OpRange(l.Num, 1, size, func(seq uint64, index uint32, raw []byte) error {
@@ -122,10 +120,8 @@ func (n *Node) eachPast(ctx context.Context, v *store.View, sp *space, concerns 
 				}
 				at = seq
 			}
-			q, failed := claim(author, l.ID, seq, rec.ID, rec.Auth, &op), error(nil)
-			q.Link = links.link(branches, seq, rec.ID, &failed)
-			if counts := court.Judge(q) == access.Valid; failed != nil || !counts || n.early(rec.Clock) {
-				return failed
+			if counts, err := x.counts(seq, rec, &op); err != nil || !counts || n.early(rec.Clock) {
+				return err
 			}
 			return f(past{tree.Stamp{Clock: rec.Clock, Log: l.ID, Seq: seq, Index: index, Commit: rec.ID}, l, op})
 		}); err != nil {

@@ -31,9 +31,9 @@ func (t *txn) enforce(sp *space, next *access.Authority, out access.Outcome) err
 	for _, l := range t.n.st.Logs(sp.num) {
 		// What counted still does, unless rules count no more, the author isn't
 		// proven any more, or was revoked.
-		author := sennit.Principal{Space: l.Rec.Principal, Device: l.Rec.Device}
-		revoked := out.Cuts && next.Revoked(author)
-		if l.Rec.Class != wire.Data || !out.Rules && !revoked && (!was.Proven(author) || next.Proven(author)) {
+		who := author(l.Rec)
+		revoked := out.Cuts && next.Revoked(who)
+		if l.Rec.Class != wire.Data || !out.Rules && !revoked && (!was.Proven(who) || next.Proven(who)) {
 			continue
 		}
 		if flips, err := t.flips(l, was, next); err != nil {
@@ -47,28 +47,22 @@ func (t *txn) enforce(sp *space, next *access.Authority, out access.Outcome) err
 
 // flips reports whether an op of a log counted before and doesn't now.
 func (t *txn) flips(l *store.Log, before, now *access.Authority) (flips bool, err error) {
-	author := sennit.Principal{Space: l.Rec.Principal, Device: l.Rec.Device}
-	was, is := before.Court(), now.Court()
-	branches, links := t.b.Branches(l.ID), newLinker(now.Space(), linkView{t.loaded})
+	was, is := newTrial(before, t.loaded, l, t.b.Branches(l.ID)), newTrial(now, t.loaded, l, t.b.Branches(l.ID))
 	err = t.loaded.Commits(l.Num, 1, func(seq uint64, c *wire.Stored) error {
-		var failed error
-		link := links.link(branches, seq, c.ID, &failed)
 		err := t.loaded.Ops(l.Num, seq, func(_ uint32, raw []byte) error {
 			op, err := wire.DecodeOp(raw)
 			if err != nil {
 				return err
 			}
-			q := claim(author, l.ID, seq, c.ID, c.Auth, &op)
-			q.Link = link
-			counted, counts := was.Judge(q) == access.Valid, is.Judge(q) == access.Valid
-			if failed != nil {
-				return failed
+			counted, err := was.counts(seq, c, &op)
+			if !counted || err != nil {
+				return err
 			}
-			if counted && !counts {
-				flips = true
-				return store.ErrStop
+			counts, err := is.counts(seq, c, &op)
+			if !counts && err == nil {
+				flips, err = true, store.ErrStop
 			}
-			return nil
+			return err
 		})
 		if err == nil && flips {
 			err = store.ErrStop
@@ -76,6 +70,32 @@ func (t *txn) flips(l *store.Log, before, now *access.Authority) (flips bool, er
 		return err
 	})
 	return flips, err
+}
+
+// trial judges the ops of one log as they are stored, one after the other.
+type trial struct {
+	log      *store.Log
+	by       sennit.Principal
+	court    *access.Court
+	links    *linker // nil if no revocation bears on the author
+	branches []*store.Log
+}
+
+func newTrial(a *access.Authority, v *store.View, l *store.Log, branches []*store.Log) *trial {
+	x := &trial{log: l, by: author(l.Rec), court: a.Court(), branches: branches}
+	if a.Revoked(x.by) {
+		x.links = newLinker(a.Space(), linkView{v})
+	}
+	return x
+}
+
+// counts asks whether an op of a commit of the log counts.
+func (x *trial) counts(seq uint64, c *wire.Stored, op *wire.Op) (ok bool, err error) {
+	q := claim(x.by, x.log.ID, seq, c.ID, c.Auth, op)
+	if x.links != nil {
+		q.Link = x.links.link(x.branches, seq, c.ID, &err)
+	}
+	return x.court.Judge(q) == access.Valid, err
 }
 
 // place is where a commit is stored, and what is known of it.

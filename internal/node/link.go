@@ -107,15 +107,17 @@ type linkTxn struct{ *txn }
 
 func (t linkTxn) Node(log uint32, at commit.Place) (sennit.Hash, error) {
 	if t.taking != nil && t.into.Num == log {
-		for _, c := range t.taking.commits {
-			if at.Level == 0 && c.Seq == at.Index+1 {
-				return commit.Leaf(c.ID[:]), nil
+		if t.brings == nil {
+			t.brings = make(map[commit.Place]sennit.Hash, len(t.taking.nodes)+len(t.taking.commits))
+			for _, n := range t.taking.nodes {
+				t.brings[n.at] = n.hash
+			}
+			for _, c := range t.taking.commits {
+				t.brings[commit.Place{Index: c.Seq - 1}] = commit.Leaf(c.ID[:])
 			}
 		}
-		for _, n := range t.taking.nodes {
-			if n.at == at {
-				return n.hash, nil
-			}
+		if h, ok := t.brings[at]; ok {
+			return h, nil
 		}
 	}
 	if log == unstored {

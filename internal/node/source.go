@@ -242,7 +242,7 @@ func (w *watch) replay(pats []pattern, sp *space, a store.Arrival) error {
 	if err != nil || rec == nil {
 		return err
 	}
-	author, v := sennit.Principal{Space: l.Rec.Principal, Device: l.Rec.Device}, version(l.ID, a.Seq)
+	by, v := author(l.Rec), version(l.ID, a.Seq)
 	return w.view.Ops(a.Log, a.Seq, func(i uint32, raw []byte) error {
 		if !a.Changed(i) {
 			return nil
@@ -261,7 +261,7 @@ func (w *watch) replay(pats []pattern, sp *space, a store.Arrival) error {
 			if err != nil {
 				return unreadable(op.Path, err)
 			}
-			w.add(sp, chunkUpdate(sp, author, v, rec.Clock, op.Path, &body, a.Between), a.N)
+			w.add(sp, chunkUpdate(sp, by, v, rec.Clock, op.Path, &body, a.Between), a.N)
 			return nil
 		case tree.Add:
 			// What a counter was then isn't kept. What isn't a counter now came
@@ -272,7 +272,7 @@ func (w *watch) replay(pats []pattern, sp *space, a store.Arrival) error {
 			}
 			return w.showAt(sp, op.Path, s, a.N)
 		}
-		u, err := update(sp, author, v, rec.Clock, &op, slot)
+		u, err := update(sp, by, v, rec.Clock, &op, slot)
 		if err != nil {
 			return unreadable(op.Path, err)
 		}

@@ -85,7 +85,7 @@ func (n *Node) load(v *store.View, id sennit.Space) error {
 		if err := v.Commits(l.Num, 1, func(seq uint64, c *wire.Stored) error {
 			ac := access.Commit{
 				ID: c.ID, Log: l.ID, Seq: seq, Heads: c.Auth,
-				Author: sennit.Principal{Space: l.Rec.Principal, Device: l.Rec.Device},
+				Author: author(l.Rec),
 			}
 			err := v.Ops(l.Num, seq, func(_ uint32, b []byte) error {
 				op, err := wire.DecodeOp(b)
@@ -176,8 +176,13 @@ func (n *Node) logState(v *store.View, l *store.Log) (*logState, error) {
 	return ls, nil
 }
 
+// author is who writes a log.
+func author(l wire.Log) sennit.Principal {
+	return sennit.Principal{Space: l.Principal, Device: l.Device}
+}
+
 func newLogState(l *store.Log) *logState {
-	return &logState{Log: l, author: sennit.Principal{Space: l.Rec.Principal, Device: l.Rec.Device}}
+	return &logState{Log: l, author: author(l.Rec)}
 }
 
 // reader reads commits and the index: a view, or a batch with what it holds.

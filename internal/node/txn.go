@@ -24,11 +24,12 @@ type txn struct {
 	loaded  *store.View // to load what isn't in memory
 	reading bool        // b can be read
 	touched map[*space]struct{}
-	spaces  map[sennit.Space]*space // that the store doesn't know yet
-	forked  bool                    // a log got another branch
-	blobs   bool                    // some put names one
-	taking  *checkedRun             // what is being taken,
-	into    *logState               // and the branch that it is part of
+	spaces  map[sennit.Space]*space      // that the store doesn't know yet
+	forked  bool                         // a log got another branch
+	blobs   bool                         // some put names one
+	taking  *checkedRun                  // what is being taken,
+	into    *logState                    // the branch that it is part of,
+	brings  map[commit.Place]sennit.Hash // and the nodes of the log's tree in it, once they are asked for
 	links   map[sennit.Space]*linker
 	nodes   []treeNode // room
 	events  []hub.Event[*sennit.Update]
@@ -176,7 +177,7 @@ func (t *txn) take(sp *space, run *checkedRun) (added int, err error) {
 		return 0, err
 	}
 	t.taking, t.into = run, ls
-	defer func() { t.taking, t.into = nil, nil }()
+	defer func() { t.taking, t.into, t.brings = nil, nil, nil }()
 	shows, first, err := t.showsLinks(sp, ls, run)
 	if err != nil {
 		return 0, err

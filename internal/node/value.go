@@ -169,7 +169,7 @@ func (l lens) node(sp *space, p sennit.Path, s shown) (sennit.Node, error) {
 	}
 	n := sennit.Node{
 		Path: p, Version: version(log.ID, s.newest.Seq), Time: clockTime(s.newest.Clock),
-		Author: sennit.Principal{Space: log.Rec.Principal, Device: log.Rec.Device},
+		Author: author(log.Rec),
 	}
 	switch {
 	case s.stream:

@@ -10,7 +10,6 @@ import (
 
 	"github.com/sennit/sennit"
 
-	"github.com/sennit/sennit/internal/access"
 	"github.com/sennit/sennit/internal/store"
 	"github.com/sennit/sennit/internal/tree"
 	"github.com/sennit/sennit/internal/wire"
@@ -84,7 +83,7 @@ func (m *moment) read(ctx context.Context) (sennit.Content, error) {
 	}
 	m.node = sennit.Node{
 		Path: m.a.Path, Version: version(m.log.ID, m.pos.Seq), Time: clockTime(m.pos.Clock),
-		Author: sennit.Principal{Space: m.log.Rec.Principal, Device: m.log.Rec.Device},
+		Author: author(m.log.Rec),
 	}
 	switch m.op.Kind {
 	case sennit.KindAdd:
@@ -126,7 +125,6 @@ func (m *moment) find() error {
 	if !ok {
 		return m.never()
 	}
-	court, links := m.sp.authority().Court(), newLinker(m.sp.id, linkView{m.v})
 	branches, dropped := n.st.Branches(log), false
 	for _, l := range branches {
 		if l.Space != m.sp.num || l.Rec.Class != wire.Data {
@@ -145,7 +143,7 @@ func (m *moment) find() error {
 			continue
 		}
 		dropped = dropped || len(rec.Gone) > 0
-		author := sennit.Principal{Space: l.Rec.Principal, Device: l.Rec.Device}
+		x := newTrial(m.sp.authority(), m.v, l, branches)
 		if err := m.v.Ops(l.Num, seq, func(index uint32, raw []byte) error {
 			op, err := wire.DecodeOp(raw)
 			if err != nil {
@@ -155,10 +153,8 @@ func (m *moment) find() error {
 			if slot == tree.Other || op.Path != m.a.Path && !(slot == tree.Deep && m.a.Path.Under(op.Path)) {
 				return nil
 			}
-			q, failed := claim(author, l.ID, seq, rec.ID, rec.Auth, &op), error(nil)
-			q.Link = links.link(branches, seq, rec.ID, &failed)
-			if counts := court.Judge(q) == access.Valid; failed != nil || !counts || n.early(rec.Clock) {
-				return failed
+			if counts, err := x.counts(seq, rec, &op); err != nil || !counts || n.early(rec.Clock) {
+				return err
 			}
 			m.log, m.op = l, op
 			m.pos = store.Pos{Clock: rec.Clock, Log: l.Num, Seq: seq, Index: index}

@@ -168,18 +168,14 @@ func TestTwoEditTheSameDirectory(t *testing.T) {
 	}
 	wg.Wait()
 	var all map[string]string
-	eventually(t, "both directories are the same, and stay so", func() bool {
+	var since time.Time
+	eventually(t, "both directories are the same, and stay so for a second", func() bool {
 		one, two := files(t, desks[0].dir), files(t, desks[1].dir)
-		if !maps.Equal(one, two) {
-			all = nil
+		if !maps.Equal(one, two) || !maps.Equal(one, all) {
+			all, since = one, time.Now()
 			return false
 		}
-		same := all != nil && maps.Equal(all, one)
-		all = one
-		if !same {
-			time.Sleep(time.Second)
-		}
-		return same
+		return time.Since(since) > time.Second
 	})
 	select {
 	case why := <-exited:
