@@ -12,11 +12,11 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/sennit/sennit"
 	"github.com/sennit/sennit/client"
+	"github.com/sennit/sennit/internal/bubble"
 )
 
 // node is a server that answers Dial, and all else with a handler.
@@ -299,7 +299,7 @@ func TestAWriteWithoutAnAnswerSaysSo(t *testing.T) {
 // headers. The client must not have sent any of it: what is sent and not read
 // can tear the connection down before the refusal is seen.
 func TestLargeBodiesWaitToBeWanted(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		var wg sync.WaitGroup
 		c := client.New(func(context.Context) (net.Conn, error) {
 			near, far := net.Pipe()

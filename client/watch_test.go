@@ -14,6 +14,7 @@ import (
 
 	"github.com/sennit/sennit"
 	"github.com/sennit/sennit/client"
+	"github.com/sennit/sennit/internal/bubble"
 )
 
 // script is what a node does on one connection of a watch: it is sent the
@@ -30,7 +31,7 @@ type script struct {
 // updates have come.
 func play(t *testing.T, o sennit.WatchOptions, n int, scripts ...script) (got []sennit.Update, failure error) {
 	t.Helper()
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		var wg sync.WaitGroup
 		conns := 0
 		ctx, cancel := context.WithCancel(context.Background())
@@ -215,7 +216,7 @@ func TestWatchEndsWhereItIsNotWanted(t *testing.T) {
 // heartbeats any more, as after the machine lost its network.
 func TestAQuietConnectionCountsAsBroken(t *testing.T) {
 	began := time.Time{}
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		began = time.Now()
 		done := make(chan struct{})
 		var wg sync.WaitGroup
@@ -264,7 +265,7 @@ func TestAQuietConnectionCountsAsBroken(t *testing.T) {
 
 // TestConnectingIsGivenUpWithItsContext has a node that never answers.
 func TestConnectingIsGivenUpWithItsContext(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		var wg sync.WaitGroup
 		done := make(chan struct{})
 		c := client.New(func(context.Context) (net.Conn, error) {

@@ -20,6 +20,7 @@ import (
 
 	"github.com/sennit/sennit"
 	"github.com/sennit/sennit/internal/blob"
+	"github.com/sennit/sennit/internal/bubble"
 )
 
 func put(t testing.TB, f *blob.Fetch, from *blob.Reader, first uint64, count int) {
@@ -145,7 +146,7 @@ func TestAClaimCostsNothing(t *testing.T) {
 }
 
 func TestReadersWaitForWhatTheyNeed(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		data := noise(1, 6*blob.Piece)
 		from, s := sourceOf(t, data), inMemory(t)
 		f := begin(t, s, named(data))
@@ -198,7 +199,7 @@ func TestReadersWaitForWhatTheyNeed(t *testing.T) {
 
 // Who waits for a slow disk can give up.
 func TestWaitingForTheDiskEnds(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		data := noise(1, 2*blob.Piece)
 		ref, from := named(data), sourceOf(t, data)
 		slow := make(chan struct{})

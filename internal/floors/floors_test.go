@@ -23,6 +23,7 @@ const module = "github.com/sennit/sennit"
 // of lower floors.
 var floors = map[string]int{
 	"":                   0,
+	"internal/bubble":    1,
 	"internal/document":  1,
 	"internal/prefix":    1,
 	"internal/wire":      1,

@@ -11,6 +11,7 @@ import (
 	"weak"
 
 	"github.com/sennit/sennit"
+	"github.com/sennit/sennit/internal/bubble"
 	"github.com/sennit/sennit/internal/hub"
 )
 
@@ -96,7 +97,7 @@ func TestLagIsCountedInEvents(t *testing.T) {
 }
 
 func TestWait(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		h := hub.New[int](hub.Config{})
 		s := h.Subscribe(all("a", "b"), nil)
 		ctx, cancel := context.WithCancel(context.Background())

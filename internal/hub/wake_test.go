@@ -12,6 +12,7 @@ import (
 	"weak"
 
 	"github.com/sennit/sennit"
+	"github.com/sennit/sennit/internal/bubble"
 	"github.com/sennit/sennit/internal/hub"
 )
 
@@ -67,7 +68,7 @@ func help(h *hub.Hub[int]) (stop func()) {
 }
 
 func TestACrowdIsWoken(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		h := hub.New[int](hub.Config{})
 		s := sleep(h, 5000, "a")
 		s.check(t, 0)
@@ -122,7 +123,7 @@ func TestASleeperWhoIsLateIsWokenTheNextTime(t *testing.T) {
 // TestAHelperThatIsStuckHoldsNobodyUp: when its backlog is full, the publisher
 // wakes everybody itself.
 func TestAHelperThatIsStuckHoldsNobodyUp(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		h := hub.New[int](hub.Config{})
 		stop := help(h)
 		stuck := make(chan struct{})
@@ -158,7 +159,7 @@ func TestAHelperThatIsStuckHoldsNobodyUp(t *testing.T) {
 
 // TestAHelperLeavesNobodyAsleep: it is told to stop with work in its backlog.
 func TestAHelperLeavesNobodyAsleep(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		h := hub.New[int](hub.Config{})
 		ctx, cancel := context.WithCancel(context.Background())
 		done := make(chan error, 1)
@@ -189,7 +190,7 @@ func TestAHelperLeavesNobodyAsleep(t *testing.T) {
 // TestAHelperMayStopWhileThePublisherCountsOnIt: it is gone by the time when
 // the publisher leaves it something.
 func TestAHelperMayStopWhileThePublisherCountsOnIt(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		h := hub.New[int](hub.Config{})
 		s := sleep(h, 5000, "a")
 		stop := help(h)

@@ -4,13 +4,13 @@ import (
 	"context"
 	"fmt"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/sennit/sennit"
 
+	"github.com/sennit/sennit/internal/bubble"
 	"github.com/sennit/sennit/internal/node"
 	"github.com/sennit/sennit/internal/store"
 	"github.com/sennit/sennit/internal/wire"
@@ -37,7 +37,7 @@ func whole(t *testing.T, n *node.Node) {
 // TestWhatIsOverwrittenGoesAway: a key that was overwritten often leaves the
 // newest of its values, and nothing that shows is touched.
 func TestWhatIsOverwrittenGoesAway(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		id := newIdentity(t, "owner")
 		later := time.Duration(0)
 		m := boot(t, &machine{id: id, fs: vfs.NewMem(), now: func() time.Time { return time.Now().Add(later) }})
@@ -119,7 +119,7 @@ func spared(t failer, tb testing.TB) (m *machine, newData func(nonce byte) *log,
 func TestTheNewestCommitOfALogStays(t *testing.T) {
 	newIdentity(t, "owner")
 	newIdentity(t, "other")
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		m, newLog, rules := spared(t, t)
 		defer m.stop()
 		heads := []sennit.Hash{rules.commits[0].ID}
@@ -153,7 +153,7 @@ func TestTheNewestCommitOfALogStays(t *testing.T) {
 // superseded.
 func TestWhatWaitsIsNotCollected(t *testing.T) {
 	newIdentity(t, "owner")
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		m, _, rules := spared(t, t)
 		defer m.stop()
 		ana := newPerson("ana")
@@ -194,7 +194,7 @@ func TestWhatWaitsIsNotCollected(t *testing.T) {
 // A watch of the present state can go on.
 func TestATailStartsOverWhereSomethingIsGone(t *testing.T) {
 	newIdentity(t, "owner")
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		m, _, _ := spared(t, t)
 		defer m.stop()
 		bus := m.Bus(m.Owner())
@@ -255,7 +255,7 @@ func TestATailStartsOverWhereSomethingIsGone(t *testing.T) {
 // stay and one for each of some ages, and all of them go in the end.
 func TestHistoryIsThinned(t *testing.T) {
 	newIdentity(t, "owner")
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		m := boot(t, &machine{id: newIdentity(t, "owner"), fs: vfs.NewMem()})
 		defer m.stop()
 		bus := m.Bus(m.Owner())
@@ -318,7 +318,7 @@ func TestWhatIsKeptInFullIsNotCollected(t *testing.T) {
 // TestACollectionThatIsBrokenOff leaves nothing that verify takes for damage, and
 // the next one forgets what is left of it.
 func TestACollectionThatIsBrokenOff(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		m := boot(t, &machine{id: newIdentity(t, "owner"), fs: vfs.NewMem(), undo: 1})
 		defer func() { m.stop() }()
 		arrivals := func() (n int) {

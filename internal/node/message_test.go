@@ -14,6 +14,7 @@ import (
 
 	"github.com/sennit/sennit"
 
+	"github.com/sennit/sennit/internal/bubble"
 	"github.com/sennit/sennit/internal/keys"
 	"github.com/sennit/sennit/internal/node"
 	"github.com/sennit/sennit/internal/wire"
@@ -336,7 +337,7 @@ func TestWatchesOfLiveMessages(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble.Test(t, func(t *testing.T) {
 				m, guest, _, _ := club(t, nil)
 				f(t, m, guest)
 			})

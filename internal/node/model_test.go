@@ -21,6 +21,7 @@ import (
 	"github.com/sennit/sennit"
 
 	"github.com/sennit/sennit/internal/access"
+	"github.com/sennit/sennit/internal/bubble"
 	"github.com/sennit/sennit/internal/commit"
 	"github.com/sennit/sennit/internal/node"
 	"github.com/sennit/sennit/internal/tree"
@@ -706,14 +707,14 @@ func oneOf[T any](s *scene, list []T) T { return list[s.choices.next()%len(list)
 // failure is how a helper ends a scene.
 type failure string
 
-type bubble struct{}
+type scenery struct{}
 
-func (bubble) Helper()                           {}
-func (bubble) Fatalf(format string, args ...any) { panic(failure(fmt.Sprintf(format, args...))) }
+func (scenery) Helper()                           {}
+func (scenery) Fatalf(format string, args ...any) { panic(failure(fmt.Sprintf(format, args...))) }
 
 // inBubble runs f where time is not real, and says why it failed.
 func inBubble(t *testing.T, f func(failer)) (err error) {
-	synctest.Test(t, func(*testing.T) {
+	bubble.Test(t, func(*testing.T) {
 		defer func() {
 			switch p := recover().(type) {
 			case nil:
@@ -723,7 +724,7 @@ func inBubble(t *testing.T, f func(failer)) (err error) {
 				panic(p)
 			}
 		}()
-		f(bubble{})
+		f(scenery{})
 	})
 	return err
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -14,6 +13,7 @@ import (
 	"github.com/sennit/sennit"
 
 	"github.com/sennit/sennit/internal/blob"
+	"github.com/sennit/sennit/internal/bubble"
 	"github.com/sennit/sennit/internal/keys"
 	"github.com/sennit/sennit/internal/node"
 	"github.com/sennit/sennit/internal/store"
@@ -90,7 +90,7 @@ func TestAWatchThatLostEventsDoesNotWaitForMore(t *testing.T) {
 	ids := []identity{newIdentity(t, "owner"), newIdentity(t, "left")}
 	for _, tail := range []bool{false, true} {
 		t.Run(fmt.Sprintf("tail=%v", tail), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) { lag(t, ids, tail) })
+			bubble.Test(t, func(t *testing.T) { lag(t, ids, tail) })
 		})
 	}
 }

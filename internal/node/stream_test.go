@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -15,6 +14,7 @@ import (
 
 	"github.com/sennit/sennit"
 
+	"github.com/sennit/sennit/internal/bubble"
 	"github.com/sennit/sennit/internal/wire"
 )
 
@@ -27,7 +27,7 @@ func chunkOp(path, data string) wire.Op {
 // it takes back, so that no cursor stands for half of it.
 func TestALateChunkDoesNotSplitItsCommit(t *testing.T) {
 	newIdentity(t, "owner")
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		m, newLog, rules := spared(t, t)
 		defer m.stop()
 		bus := m.Bus(m.Owner())

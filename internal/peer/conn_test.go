@@ -16,6 +16,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/network"
 
 	"github.com/sennit/sennit"
+	"github.com/sennit/sennit/internal/bubble"
 	"github.com/sennit/sennit/internal/peer"
 )
 
@@ -162,7 +163,7 @@ func TestCancelRecv(t *testing.T) {
 
 // The deadline by which a context interrupts a call must not hit the next one.
 func TestGuard(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		proceed := make(chan struct{})
 		var mu sync.Mutex

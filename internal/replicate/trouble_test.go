@@ -8,11 +8,11 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/sennit/sennit"
 
+	"github.com/sennit/sennit/internal/bubble"
 	"github.com/sennit/sennit/internal/node"
 	"github.com/sennit/sennit/internal/replicate"
 	"github.com/sennit/sennit/internal/wire"
@@ -21,7 +21,7 @@ import (
 // inBubble runs a test in virtual time.
 func inBubble(t *testing.T, f func(t *testing.T, n *net)) {
 	t.Helper()
-	synctest.Test(t, func(t *testing.T) { f(t, newNet()) })
+	bubble.Test(t, func(t *testing.T) { f(t, newNet()) })
 }
 
 // listen gives every message to hear, which says what arrives instead.

@@ -13,7 +13,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -21,6 +20,7 @@ import (
 	"github.com/sennit/sennit"
 
 	"github.com/sennit/sennit/internal/blob"
+	"github.com/sennit/sennit/internal/bubble"
 	"github.com/sennit/sennit/internal/commit"
 	"github.com/sennit/sennit/internal/keys"
 	"github.com/sennit/sennit/internal/node"
@@ -79,7 +79,7 @@ func (s *said) names(host replicate.Host) bool {
 // inBubble runs a test in virtual time.
 func inBubble(t *testing.T, f func(t *testing.T, n *net)) {
 	t.Helper()
-	synctest.Test(t, func(t *testing.T) { f(t, &net{peers: map[replicate.Host]*peer{}}) })
+	bubble.Test(t, func(t *testing.T) { f(t, &net{peers: map[replicate.Host]*peer{}}) })
 }
 
 func (n *net) peer(t testing.TB, name string, change ...func(*peer)) *peer {

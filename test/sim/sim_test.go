@@ -16,9 +16,9 @@ import (
 	"syscall"
 	"testing"
 	"testing/cryptotest"
-	"testing/synctest"
 	"time"
 
+	"github.com/sennit/sennit/internal/bubble"
 	"github.com/sennit/sennit/internal/keys"
 	"github.com/sennit/sennit/test/evil"
 	"github.com/sennit/sennit/test/sim"
@@ -144,7 +144,7 @@ func one(t *testing.T, seed uint64) {
 		c.Log = func(format string, args ...any) { fmt.Printf(format+"\n", args...) }
 	}
 	begun := time.Now()
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		r := sim.Run(c)
 		for _, f := range r.Failures {
 			t.Error(f)

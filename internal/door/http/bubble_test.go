@@ -5,8 +5,8 @@ import (
 	"net"
 	"sync"
 	"testing"
-	"testing/synctest"
 
+	"github.com/sennit/sennit/internal/bubble"
 	httpdoor "github.com/sennit/sennit/internal/door/http"
 )
 
@@ -41,10 +41,10 @@ func (p *pipes) dial() net.Conn {
 	return near
 }
 
-// bubble runs f in a bubble, over a door that serves pipes.
-func bubble(t *testing.T, change func(*httpdoor.Config), f func(t *testing.T, h *house, p *pipes)) {
+// inBubble runs f in a bubble, over a door that serves pipes.
+func inBubble(t *testing.T, change func(*httpdoor.Config), f func(t *testing.T, h *house, p *pipes)) {
 	t.Helper()
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		h := newDoor(t, change)
 		ctx, cancel := context.WithCancel(context.Background())
 		p := newPipes()

@@ -9,7 +9,7 @@ import (
 )
 
 func TestLiveMessagesOverHTTP(t *testing.T) {
-	bubble(t, nil, func(t *testing.T, h *house, p *pipes) {
+	inBubble(t, nil, func(t *testing.T, h *house, p *pipes) {
 		oddSpeed()
 		names := h.names(t)
 		h.put(t, "doc", "one") // 1

@@ -9,11 +9,11 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/sennit/sennit"
 	"github.com/sennit/sennit/client"
+	"github.com/sennit/sennit/internal/bubble"
 	httpdoor "github.com/sennit/sennit/internal/door/http"
 )
 
@@ -295,7 +295,7 @@ func TestOneKeyMakesOneSession(t *testing.T) {
 }
 
 func TestKeysAndSessionsExpireAndSurviveRestarts(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
 		secret := func(b byte) func(*httpdoor.Config) {
 			return func(c *httpdoor.Config) {
 				c.Secret = [32]byte{b}

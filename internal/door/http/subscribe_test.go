@@ -85,7 +85,7 @@ func (h *house) names(t testing.TB) *strings.Replacer {
 func oddSpeed() { time.Sleep(123456789) }
 
 func TestSubscriptionOfAValue(t *testing.T) {
-	bubble(t, nil, func(t *testing.T, h *house, p *pipes) {
+	inBubble(t, nil, func(t *testing.T, h *house, p *pipes) {
 		oddSpeed()
 		names := h.names(t)
 		h.put(t, "a/b ü", "one") // 1
@@ -116,7 +116,7 @@ func TestSubscriptionOfAValue(t *testing.T) {
 }
 
 func TestSubscriptionOfAValueThatIsNotThere(t *testing.T) {
-	bubble(t, nil, func(t *testing.T, h *house, p *pipes) {
+	inBubble(t, nil, func(t *testing.T, h *house, p *pipes) {
 		oddSpeed()
 		names := h.names(t)
 		c := p.dial()
@@ -142,7 +142,7 @@ func TestSubscriptionOfAValueThatIsNotThere(t *testing.T) {
 }
 
 func TestSubscriptionOfASubtree(t *testing.T) {
-	bubble(t, nil, func(t *testing.T, h *house, p *pipes) {
+	inBubble(t, nil, func(t *testing.T, h *house, p *pipes) {
 		oddSpeed()
 		names := h.names(t)
 		h.put(t, "p/a", "one") // 1
@@ -209,7 +209,7 @@ func TestMalformedSubscriptionsAreRefused(t *testing.T) {
 
 func TestHeartbeats(t *testing.T) {
 	for asked, want := range map[string]time.Duration{"20": 20 * time.Second, "120s": 2 * time.Minute, "0.001": time.Second, "1e9": time.Hour} {
-		bubble(t, nil, func(t *testing.T, h *house, p *pipes) {
+		inBubble(t, nil, func(t *testing.T, h *house, p *pipes) {
 			c := p.dial()
 			defer c.Close()
 			s := subscribe(t, c, "/me/a/", "Heartbeats: "+asked)
@@ -255,7 +255,7 @@ func skip(t testing.TB, s *subscription, lines ...string) {
 // TestSubscriptionsEndWithTheirClients counts watches, and leaves it to the
 // bubble to find a goroutine that stays.
 func TestSubscriptionsEndWithTheirClients(t *testing.T) {
-	bubble(t, nil, func(t *testing.T, h *house, p *pipes) {
+	inBubble(t, nil, func(t *testing.T, h *house, p *pipes) {
 		h.put(t, "a", "x")
 		var conns []net.Conn
 		for i := range 20 {
@@ -281,7 +281,7 @@ func TestSubscriptionsEndWithTheirClients(t *testing.T) {
 }
 
 func TestStoppingEndsSubscriptionsInOrder(t *testing.T) {
-	bubble(t, nil, func(t *testing.T, h *house, p *pipes) {
+	inBubble(t, nil, func(t *testing.T, h *house, p *pipes) {
 		c := p.dial()
 		defer c.Close()
 		s := subscribe(t, c, "/me/")
@@ -308,7 +308,7 @@ func TestStoppingLetsWritesFinish(t *testing.T) {
 		bus := c.Bus
 		c.Bus = func(who httpdoor.Caller) sennit.Bus { return slow{bus(who), begun, finish} }
 	}
-	bubble(t, wait, func(t *testing.T, h *house, p *pipes) {
+	inBubble(t, wait, func(t *testing.T, h *house, p *pipes) {
 		begun, finish = make(chan struct{}), make(chan struct{}) // of this bubble
 		c := p.dial()
 		defer c.Close()
@@ -348,7 +348,7 @@ func (s slow) Write(ctx context.Context, root string, changes []sennit.Change) (
 // TestReadersThatStopReadingAreCutOff has a reader that takes nothing. The
 // write to it ends after the limit, and nobody else waits.
 func TestReadersThatStopReadingAreCutOff(t *testing.T) {
-	bubble(t, func(c *httpdoor.Config) { c.Limits.Write = 30 * time.Second }, func(t *testing.T, h *house, p *pipes) {
+	inBubble(t, func(c *httpdoor.Config) { c.Limits.Write = 30 * time.Second }, func(t *testing.T, h *house, p *pipes) {
 		stuck, fine := p.dial(), p.dial()
 		defer stuck.Close()
 		defer fine.Close()
@@ -377,7 +377,7 @@ func TestReadersThatStopReadingAreCutOff(t *testing.T) {
 // TestIdleSubscriptionsOutliveTheLimitsOfRequests waits much longer than a
 // request may take to arrive, or an answer to leave.
 func TestIdleSubscriptionsOutliveTheLimitsOfRequests(t *testing.T) {
-	bubble(t, nil, func(t *testing.T, h *house, p *pipes) {
+	inBubble(t, nil, func(t *testing.T, h *house, p *pipes) {
 		c := p.dial()
 		defer c.Close()
 		s := subscribe(t, c, "/me/a")
@@ -392,7 +392,7 @@ func TestIdleSubscriptionsOutliveTheLimitsOfRequests(t *testing.T) {
 // TestClientsThatSentMoreAreMissedInTheEnd has clients that send a byte after
 // their request, which keeps net/http from noticing that they go.
 func TestClientsThatSentMoreAreMissedInTheEnd(t *testing.T) {
-	bubble(t, nil, func(t *testing.T, h *house, p *pipes) {
+	inBubble(t, nil, func(t *testing.T, h *house, p *pipes) {
 		c := p.dial()
 		s := subscribe(t, c, "/me/a")
 		c.Write([]byte("G"))
@@ -417,7 +417,7 @@ func TestSlowRequestsAreCutOff(t *testing.T) {
 		"after an answer":  {"GET /me/a HTTP/1.1\r\nHost: localhost\r\n\r\n", 2 * time.Minute},
 		"a second request": {"GET /me/a HTTP/1.1\r\nHost: localhost\r\n\r\nGET /me/", 10 * time.Second},
 	} {
-		bubble(t, nil, func(t *testing.T, h *house, p *pipes) {
+		inBubble(t, nil, func(t *testing.T, h *house, p *pipes) {
 			conn := p.dial()
 			defer conn.Close()
 			began := time.Now()
