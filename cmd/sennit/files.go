@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"strings"
 	"time"
 
@@ -11,6 +12,7 @@ import (
 
 	"github.com/sennit/sennit"
 
+	"github.com/sennit/sennit/client"
 	"github.com/sennit/sennit/internal/daemon"
 	"github.com/sennit/sennit/internal/files"
 )
@@ -147,7 +149,7 @@ the sum.`,
 				return err
 			}
 			defer c.Close()
-			o.Bus = c
+			o.Bus, o.Overtaken = c, overtaken(c, o.At)
 			o.Tell = func(e files.Event) {
 				if a.json || !o.Once || e.Did != files.Skipped { // the sum lists those
 					a.event(e)
@@ -163,6 +165,29 @@ the sum.`,
 	cmd.Flags().BoolVar(&o.Once, "once", false, "end when both sides are the same")
 	cmd.Flags().BoolVar(&o.ForceDelete, "force-delete", false, "delete on the other side even if most names are gone from one")
 	return cmd
+}
+
+// overtaken asks a node what came to it too late to show.
+func overtaken(c *client.Client, at sennit.Addr) files.Overtaken {
+	return func(ctx context.Context, since sennit.Cursor) (list []files.Older, next sennit.Cursor, err error) {
+		var got daemon.Overtaken
+		if err := c.Do(ctx, "GET", "/_node/overtaken?path="+url.QueryEscape(at.String())+"&since="+since.String(), nil, &got); err != nil {
+			return nil, next, err
+		}
+		for _, v := range got.Values {
+			a, err := sennit.ParseAddr(v.Path)
+			if err != nil {
+				return nil, next, err
+			}
+			hash, err := sennit.ParseHash(v.Hash)
+			if err != nil {
+				return nil, next, err
+			}
+			list = append(list, files.Older{Path: a.Path, Version: v.Version, Time: v.Time, Type: v.Type, Hash: hash, Size: v.Size})
+		}
+		next, err = sennit.ParseCursor(got.Cursor)
+		return list, next, err
+	}
 }
 
 // carrier is what imports or exports.
@@ -181,7 +206,7 @@ func (a *app) event(e files.Event) {
 	case e.Did == files.Skipped:
 		a.note("skipped: %s: %s", path, oneLine([]byte(e.Why)))
 	case e.Did == files.Conflicted:
-		a.line("conflict: %s was changed on both sides; that of the file is %s now", path, oneLine([]byte(e.Copy)))
+		a.line("conflict: %s was changed on both sides; the other one is %s now", path, oneLine([]byte(e.Copy)))
 	default:
 		a.line("%s: %s", e.Did, path)
 	}

@@ -73,6 +73,7 @@ func (d *daemon) control() http.Handler {
 	mux.HandleFunc("GET "+opsPath, d.getOps)
 	mux.HandleFunc("POST "+opsPath, d.pushOps)
 	handle("GET /_node/history", d.history)
+	handle("GET /_node/overtaken", d.overtaken)
 	handle("POST /_node/undo", d.undo)
 	handle("GET /_node/du", d.du)
 	handle("GET /_node/forks", d.forks)

@@ -8,6 +8,8 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"lukechampine.com/blake3"
+
 	"github.com/sennit/sennit"
 
 	"github.com/sennit/sennit/internal/node"
@@ -144,6 +146,54 @@ func past(root string, p *node.Past) Past {
 		out.Base64 = base64.StdEncoding.EncodeToString(data)
 	}
 	return out
+}
+
+// Overtaken is the answer of GET /_node/overtaken: values that came after
+// ?since, at and under ?path, and were older than what this node itself had
+// written there.
+type Overtaken struct {
+	Values []Older `json:"values"`
+	Cursor string  `json:"cursor"` // behind these; the same again if nothing came
+}
+
+// Older is a value that was overtaken.
+type Older struct {
+	Path    string         `json:"path"`
+	Author  string         `json:"author"`
+	Version sennit.Version `json:"version"`
+	Time    time.Time      `json:"time"`
+	Type    string         `json:"type,omitempty"`
+	Hash    string         `json:"hash"` // BLAKE3, of the bytes
+	Size    uint64         `json:"size"`
+}
+
+func (d *daemon) overtaken(r *http.Request) (int, any, error) {
+	a, err := addrOf(r)
+	if err != nil {
+		return 0, nil, err
+	}
+	var since sennit.Cursor
+	if text := r.URL.Query().Get("since"); text != "" {
+		if since, err = sennit.ParseCursor(text); err != nil {
+			return 0, nil, err
+		}
+	}
+	list, next, err := d.node.Overtaken(r.Context(), a, since, maxHistory)
+	if err != nil {
+		return 0, nil, err
+	}
+	out := Overtaken{Values: []Older{}, Cursor: next.String()}
+	for _, n := range list {
+		hash := sennit.Hash(blake3.Sum256(n.Value.Data))
+		if n.Value.Blob != nil {
+			hash = n.Value.Blob.Root
+		}
+		out.Values = append(out.Values, Older{
+			Path: sennit.Addr{Root: a.Root, Path: n.Path}.String(), Author: n.Author.Space.String(), Version: n.Version, Time: n.Time.UTC(),
+			Type: n.Value.Type, Hash: hash.String(), Size: n.Value.Size(),
+		})
+	}
+	return http.StatusOK, out, nil
 }
 
 func addrOf(r *http.Request) (sennit.Addr, error) {

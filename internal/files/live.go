@@ -14,6 +14,7 @@ import (
 
 const (
 	maxCalm    = 3 * time.Second // that a round waits at most while changes keep coming
+	asking     = 5 * time.Second // between questions for what was overtaken, of which nothing tells
 	blindly    = 5 * time.Second // between rounds where the system doesn't tell of changes
 	minBackoff = time.Second     // before the first attempt after the node was away; later ones wait twice as long
 	maxBackoff = 30 * time.Second
@@ -49,6 +50,8 @@ func (s *syncer) live(ctx context.Context) error {
 		}
 	})
 
+	ask := time.NewTicker(asking)
+	defer ask.Stop()
 	wait := timetable{calm: s.Quiet}
 	wait.at(time.Now())
 	backoff, told := minBackoff, false
@@ -68,6 +71,13 @@ func (s *syncer) live(ctx context.Context) error {
 				s.tell(Event{Did: Waiting, Why: "the system doesn't tell of all changes (" + err.Error() + "): looking every " + blindly.String()})
 			}
 			wait.changed(time.Now())
+			continue
+		case <-ask.C:
+			if s.Overtaken != nil && s.since != (sennit.Cursor{}) {
+				if list, _, err := s.Overtaken(ctx, s.since); err == nil && len(list) > 0 {
+					wait.changed(time.Now())
+				}
+			}
 			continue
 		case <-wait.timer():
 		}

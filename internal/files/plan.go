@@ -132,12 +132,7 @@ func (r *round) download(name string, path sennit.Path, v value, here held, isHe
 // part gives a file that changed on both sides another name, so that the value
 // can have its own.
 func (r *round) part(ctx context.Context, name string, path sennit.Path, here held, there value, now time.Time) error {
-	copied, err := r.copyName(name, now, func(n string) bool {
-		_, here := r.here[n]
-		_, there := r.there[n]
-		_, base := r.base[n]
-		return here || there || base || r.found.blocked[n] || r.dirs[n]
-	})
+	copied, err := r.copyName(name, now, r.taken)
 	if err != nil {
 		return err
 	}
@@ -160,6 +155,14 @@ func (r *round) part(ctx context.Context, name string, path sennit.Path, here he
 	r.uploads = append(r.uploads, upload{name: copied, path: to})
 	r.download(name, path, there, held{}, false)
 	return nil
+}
+
+// taken reports whether a name is in use.
+func (r *round) taken(n string) bool {
+	_, here := r.here[n]
+	_, there := r.there[n]
+	_, base := r.base[n]
+	return here || there || base || r.found.blocked[n] || r.dirs[n]
 }
 
 // trouble tells what is in the way of a name, or asks for another look at what

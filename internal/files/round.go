@@ -60,6 +60,9 @@ func (s *syncer) round(ctx context.Context) (next time.Duration, err error) {
 		err = r.look(ctx)
 	}
 	if err == nil {
+		err = r.overtaken(ctx)
+	}
+	if err == nil {
 		err = r.plan(ctx, time.Now())
 	}
 	if err == nil {
@@ -83,7 +86,7 @@ func (s *syncer) remember(ctx context.Context) error {
 	if err := s.disk.flush(ctx); err != nil || !s.dirty && s.saved {
 		return err
 	}
-	if err := s.disk.saveState(s.state, state{s.at.String(), s.base}); err != nil {
+	if err := s.disk.saveState(s.state, state{s.at.String(), s.since, s.base}); err != nil {
 		return err
 	}
 	s.dirty, s.saved = false, true

@@ -38,7 +38,8 @@ func (a *agreed) unchanged(s stat) bool {
 
 // state is what a sync remembers.
 type state struct {
-	at    string // the address of the tree that the directory is kept the same as
+	at    string        // the address of the tree that the directory is kept the same as
+	since sennit.Cursor // as in syncer
 	names map[string]agreed
 }
 
@@ -53,6 +54,7 @@ const (
 type stateHead struct {
 	Format int    `json:"sennit-sync"`
 	At     string `json:"at"`
+	Since  string `json:"since,omitempty"`
 }
 
 type stateLine struct {
@@ -72,7 +74,11 @@ const stateFormat = 1
 func encodeState(s state) ([]byte, error) {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
-	if err := e.Encode(stateHead{stateFormat, s.at}); err != nil {
+	head := stateHead{Format: stateFormat, At: s.at}
+	if s.since != (sennit.Cursor{}) {
+		head.Since = s.since.String()
+	}
+	if err := e.Encode(head); err != nil {
 		return nil, err
 	}
 	for _, name := range slices.Sorted(maps.Keys(s.names)) {
@@ -109,6 +115,12 @@ func decodeState(r io.Reader) (state, error) {
 			var h stateHead
 			if err := json.Unmarshal(line, &h); err != nil || h.Format != stateFormat {
 				return state{}, errDamaged
+			}
+			if h.Since != "" {
+				var err error
+				if s.since, err = sennit.ParseCursor(h.Since); err != nil {
+					return state{}, errDamaged
+				}
 			}
 			s.at, head = h.At, true
 			continue

@@ -26,6 +26,7 @@ type SyncOptions struct {
 	// a space's id: "me" is another one on another node.
 	At          sennit.Addr
 	Once        bool        // make both sides the same, and end
+	Overtaken   Overtaken   // may be nil: then what came too late to show is left to history
 	ForceDelete bool        // also if more than half of the names are gone from a side
 	Tell        func(Event) // is told what is done, from the caller's goroutine. It may be nil
 
@@ -46,6 +47,7 @@ const (
 	DeletedTree Did = "deleted-tree" // the value was deleted, as the file was
 	DeletedFile Did = "deleted-file" // the file was deleted, as the value was
 	Conflicted  Did = "conflict"     // both had changed: the file has another name now, on both sides
+	Restored    Did = "restored"     // it was deleted here while somebody else changed it: the change is back
 	Skipped     Did = "skipped"      // it can't be kept the same
 	Live        Did = "live"         // both sides are the same for the first time
 	Waiting     Did = "waiting"      // the node can't be reached, or takes no more for now
@@ -127,8 +129,9 @@ type syncer struct {
 	state string // the name of the state file
 
 	base   map[string]agreed
-	saved  bool // there is a state file
-	dirty  bool // it isn't what base is
+	since  sennit.Cursor // what was overtaken up to here has been seen to
+	saved  bool          // there is a state file
+	dirty  bool          // it isn't what base is
 	mirror *mirror
 	enter  func(dir string) // is called before a directory is listed; may be nil
 
@@ -215,7 +218,7 @@ func (s *syncer) load(ctx context.Context) error {
 		return sennit.Hint(sennit.Errorf(sennit.Conflict, "%s is kept the same as %s, not as %s", s.Dir, st.at, s.at),
 			"remove "+filepath.Join(s.dir, s.state)+" if that is over")
 	}
-	s.base, s.saved = st.names, true
+	s.base, s.since, s.saved = st.names, st.since, true
 	return nil
 }
 

@@ -317,13 +317,14 @@ func FuzzState(f *testing.F) {
 	dir := f.TempDir()
 	write(f, dir, "a b/ä", []byte("1"), 0o755)
 	write(f, dir, "c", []byte("2"), 0o644)
-	_, err := files.Sync(f.Context(), files.SyncOptions{Bus: bus, Dir: dir, At: at("p"), Once: true, Quiet: 1})
+	_, err := files.Sync(f.Context(), files.SyncOptions{Bus: bus, Dir: dir, At: at("p"), Once: true, Quiet: 1, Overtaken: (&crossed{}).overtaken})
 	check(f, err)
 	good, err := os.ReadFile(filepath.Join(dir, ".sennit-sync"))
 	check(f, err)
 	f.Add(good)
 	f.Add([]byte("{}\n"))
 	f.Add([]byte("{\"sennit-sync\":1,\"at\":\"/me/p\"}\n"))
+	f.Add([]byte("{\"sennit-sync\":1,\"at\":\"/me/p\",\"since\":\"1-x\"}\n"))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		once, err := files.DecodeState(bytes.NewReader(b))
 		if err != nil {

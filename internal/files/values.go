@@ -37,7 +37,8 @@ func valueOf(n sennit.Node) value {
 type mirror struct {
 	at     sennit.Path
 	values map[string]value
-	live   bool // the snapshot is complete
+	live   bool          // the snapshot is complete
+	begun  sennit.Cursor // behind the newest snapshot
 }
 
 func newMirror(at sennit.Path) *mirror { return &mirror{at: at, values: map[string]value{}} }
@@ -47,7 +48,7 @@ func (m *mirror) apply(u sennit.Update) {
 	p := u.Node.Path
 	switch u.Kind {
 	case sennit.Live:
-		m.live = true
+		m.live, m.begun = true, u.Cursor
 	case sennit.Reset:
 		m.values, m.live = map[string]value{}, false
 	case sennit.Deleted:

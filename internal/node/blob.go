@@ -276,7 +276,7 @@ func (n *Node) namesBlob(r reader, name store.BlobName) (bool, error) {
 }
 
 // MayHave reports whether somebody may be given a blob: they may read the path,
-// and the value there is that blob.
+// and the value there is that blob, or was it and hasn't been forgotten.
 func (n *Node) MayHave(who sennit.Principal, w Want) (bool, error) {
 	sp := n.space(w.Space)
 	if sp == nil || !n.may(Caller{Principal: who}, sp, sennit.Read, w.Path) {
@@ -287,7 +287,7 @@ func (n *Node) MayHave(who sennit.Principal, w Want) (bool, error) {
 		return false, err
 	}
 	defer v.Release()
-	return n.namesBlob(v, store.BlobName{Blob: w.Blob, Space: sp.num, Path: w.Path})
+	return v.NamesBlob(store.BlobName{Blob: w.Blob, Space: sp.num, Path: w.Path})
 }
 
 // blobGrace is for how long a blob stays that no value names any more: so long

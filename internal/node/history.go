@@ -136,6 +136,61 @@ func (n *Node) early(clock uint64) bool {
 	return clock>>16 > uint64(n.cfg.Now().Add(MaxAhead).UnixMilli())
 }
 
+// Overtaken lists the values at and under a path that came after a cursor and
+// were older than what this node itself had written in the same place, or than
+// its deletion of that: who set them had not seen it, and this node hadn't seen
+// them. They show nowhere, and can be read with At for as long as they are held.
+// It lists about limit of them, and tells behind which cursor to go on; it is
+// the same one if nothing came. It fails with Gone if the cursor is another
+// store's.
+func (n *Node) Overtaken(ctx context.Context, a sennit.Addr, since sennit.Cursor, limit int) (list []sennit.Node, next sennit.Cursor, err error) {
+	sp, v, err := (&view{n, n.Owner()}).open(a)
+	if err != nil {
+		return nil, next, err
+	}
+	defer v.Release()
+	if since != (sennit.Cursor{}) && (since.Epoch != n.st.Epoch() || since.N > v.N) {
+		return nil, next, sennit.Hint(sennit.Errorf(sennit.Gone, "the cursor %s is of another store", since), "begin with the cursor of a watch")
+	}
+	next = sennit.Cursor{Epoch: n.st.Epoch(), N: v.N}
+	err = v.Arrivals(sp.num, since.N, func(x store.Arrival) error {
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case len(list) >= limit:
+			next.N = x.N - 1
+			return store.ErrStop
+		case x.Beaten == nil:
+			return nil
+		}
+		l := n.st.LogByNum(x.Log)
+		rec, err := v.Commit(x.Log, x.Seq)
+		if l == nil || rec == nil || err != nil {
+			return err
+		}
+		t := newTrial(sp.authority(), v, l, n.st.Branches(l.ID))
+		return v.Ops(x.Log, x.Seq, func(i uint32, raw []byte) error {
+			if !x.Lost(i) {
+				return nil
+			}
+			op, err := wire.DecodeOp(raw)
+			if err != nil {
+				return unreadable(op.Path, err)
+			}
+			if counts, err := t.counts(x.Seq, rec, &op); !counts || err != nil || !op.Path.Under(a.Path) {
+				return err
+			}
+			u, err := update(sp, author(l.Rec), version(l.ID, x.Seq), rec.Clock, &op, tree.Put)
+			if err != nil {
+				return unreadable(op.Path, err)
+			}
+			list = append(list, u.Node)
+			return nil
+		})
+	})
+	return list, next, err
+}
+
 // Undo takes the newest change of a value back: what was there before is set
 // again, or nothing if nothing was. If the newest change deleted everything
 // under the path, all of it comes back. It tells how many values were changed.

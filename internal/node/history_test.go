@@ -3,12 +3,15 @@ package node_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/sennit/sennit"
+	"github.com/sennit/sennit/internal/bubble"
 )
 
 func TestWhatWasDoneIsListedAndTakenBack(t *testing.T) {
@@ -93,4 +96,107 @@ func TestWhatWasDoneIsListedAndTakenBack(t *testing.T) {
 	if list, err := n.History(ctx, at("n"), 10); err != nil || len(list) != 1 || fmt.Sprint(list[0].Total) != "1" {
 		t.Errorf("history of a counter: %+v, %v", list, err)
 	}
+}
+
+// TestWhatCameTooLateToShowIsListed: what others wrote without knowing of what
+// was written here, and which is older, is told once. Nothing else is.
+func TestWhatCameTooLateToShowIsListed(t *testing.T) {
+	newIdentity(t, "owner")
+	bubble.Test(t, func(t *testing.T) {
+		m, newLog, rules := spared(t, t)
+		defer func() { m.stop() }()
+		auth := []sennit.Hash{rules.commits[0].ID}
+		begun := uint64(time.Now().UnixMilli()) << 16
+		root := sennit.Addr{Root: "me"}
+		time.Sleep(time.Minute)
+		write := func(changes ...sennit.Change) {
+			t.Helper()
+			if _, err := m.Bus(m.Owner()).Write(t.Context(), "me", changes); err != nil {
+				t.Fatal(err)
+			}
+		}
+		put := func(p string) sennit.Change {
+			return sennit.Change{Kind: sennit.KindPut, Path: sennit.MustPath(p), Value: sennit.Value{Data: []byte("here")}}
+		}
+		var since sennit.Cursor
+		late := func(what string, at sennit.Addr, want ...string) {
+			t.Helper()
+			list, next, err := m.Overtaken(t.Context(), at, since, 100)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := []string{}
+			for _, n := range list {
+				got = append(got, string(n.Path)+"="+string(n.Value.Data))
+				if _, text, err := m.at(n.Path, n.Version); err != nil || text != string(n.Value.Data) {
+					t.Errorf("%s: at its version %s shows %q, %v", what, n.Path, text, err)
+				}
+			}
+			if !slices.Equal(got, want) && len(got)+len(want) > 0 {
+				t.Errorf("%s: %q were overtaken, want %q", what, got, want)
+			}
+			if at == root {
+				since = next
+			}
+		}
+		other := newLog(1)
+		deliver := func(l *log) {
+			t.Helper()
+			if err := m.deliver(l.rec, l.whole(t)); err != nil {
+				t.Fatal(err)
+			}
+		}
+
+		write(put("p/a"), put("p/b"), put("q"), put("gone"), put("under/x"))
+		write(sennit.Change{Kind: sennit.KindDel, Path: "gone"}, sennit.Change{Kind: sennit.KindDel, Path: "under", Deep: true})
+		late("before anything came", root)
+		other.write(t, begun+1, auth, putOp("p/a", "late"), putOp("p/new", "1"), delOp("p/b", false), putOp("q", "late"), putOp("gone", "late"), putOp("under/x", "late"))
+		deliver(other)
+		late("beneath p", sennit.Addr{Root: "me", Path: "p"}, "p/a=late")
+		late("everywhere", root, "p/a=late", "q=late", "gone=late", "under/x=late")
+		late("when all was told", root)
+		deliver(other)
+		late("told again by a peer", root)
+
+		now := uint64(time.Now().Add(time.Second).UnixMilli()) << 16
+		other.write(t, now, auth, putOp("p/a", "newer"))
+		deliver(other)
+		third := newLog(2)
+		third.write(t, begun+2, auth, putOp("p/a", "beaten by another"))
+		deliver(third)
+		late("newer, and beaten by somebody else", root)
+
+		// What was known of when this node wrote was not overlooked.
+		known := newLog(3)
+		known.write(t, begun+3, auth, putOp("k", "known"), putOp("l", "x"))
+		if err := m.deliver(known.rec, known.run(t, 0, 1, 1, all, func(_ int, op uint32) bool { return op == 1 })); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		write(put("k"))
+		deliver(known)
+		late("an op of a commit that was known", root)
+
+		// It goes on after a restart, with the log that it had.
+		if err := m.stop(); err != nil {
+			t.Fatal(err)
+		}
+		m = boot(t, m)
+		known.write(t, begun+4, auth, putOp("k", "late"))
+		deliver(known)
+		late("after a restart", root, "k=late")
+		for _, foreign := range []sennit.Cursor{{Epoch: since.Epoch + 1, N: 1}, {Epoch: since.Epoch, N: since.N + 1}} {
+			if _, _, err := m.Overtaken(t.Context(), root, foreign, 100); sennit.CodeOf(err) != sennit.Gone {
+				t.Errorf("a cursor of another store: %v", err)
+			}
+		}
+		since = sennit.Cursor{}
+		list, next, err := m.Overtaken(t.Context(), root, since, 1)
+		if err != nil || len(list) != 4 {
+			t.Errorf("one commit's worth: %v, %v", list, err)
+		}
+		if list, _, err = m.Overtaken(t.Context(), root, next, 1); err != nil || len(list) != 1 || string(list[0].Value.Data) != "late" {
+			t.Errorf("the rest: %v, %v", list, err)
+		}
+	})
 }

@@ -47,7 +47,7 @@ func (t *txn) data(sp *space, f arriving, own bool) error {
 // itself is never held: its clock follows what it was shown.
 func (t *txn) merge(sp *space, ls *logState, c *commit.Commit, size int, was before, own bool) error {
 	held := !own && t.ahead(c)
-	m := merging{t: t, sp: sp, ls: ls, c: c, fresh: c.Clock > sp.state.Clock, quiet: was.quiet}
+	m := merging{t: t, sp: sp, ls: ls, c: c, fresh: c.Clock > sp.state.Clock, quiet: was.quiet, unheard: c.Seq > ls.peaks.Size}
 	arrival := store.Arrival{Log: ls.Num, Seq: c.Seq}
 	waits, valid, whole := held, 0, c.Whole()
 	var err error
@@ -77,6 +77,12 @@ func (t *txn) merge(sp *space, ls *logState, c *commit.Commit, size int, was bef
 		}
 		if shows && arrival.Mask != nil {
 			arrival.Mask[i/8] |= 1 << (i % 8)
+		}
+		if counts && m.lost {
+			if arrival.Beaten == nil {
+				arrival.Beaten = make([]byte, (c.Count+7)/8)
+			}
+			arrival.Beaten[i/8] |= 1 << (i % 8)
 		}
 	})
 	if err != nil {
@@ -130,6 +136,9 @@ type merging struct {
 	fresh bool // it is newer than all that the space holds
 	quiet bool // watchers aren't told
 
+	unheard bool // this node knew nothing of it when it wrote what it wrote
+	lost    bool // the op at hand: see store.Arrival
+
 	version sennit.Version // of the commit, once somebody needs it
 
 	changed bool // something lives now that didn't
@@ -141,6 +150,7 @@ type merging struct {
 // one merges one valid op. It reports whether that changed a value.
 func (m *merging) one(index uint32, op *wire.Op) (shows bool, err error) {
 	t, sp := m.t, m.sp
+	m.lost = false
 	slot := tree.SlotOf(op.Kind, deep(op))
 	pos := store.Pos{Clock: m.c.Clock, Log: m.ls.Num, Seq: m.c.Seq, Index: index}
 	switch slot {
@@ -161,6 +171,7 @@ func (m *merging) one(index uint32, op *wire.Op) (shows bool, err error) {
 			return false, err
 		}
 		if effect = tree.Decide(slot, at, &now, cover); effect.Fate != tree.Live {
+			m.lost = slot == tree.Put && m.unheard && m.beaten(at, append(now[:], cover))
 			return false, nil
 		}
 		if slot == tree.Other {
@@ -262,6 +273,13 @@ func (m *merging) add(op *wire.Op, pos store.Pos) (shows bool, err error) {
 		return false, err
 	}
 	return true, m.tellShown(l, op.Path, s)
+}
+
+// beaten reports whether an op is older than one of those that this node itself
+// wrote.
+func (m *merging) beaten(at tree.Stamp, by []tree.Stamp) bool {
+	own := m.t.n.own[ownLog{m.sp.id, wire.Data}]
+	return own != nil && slices.ContainsFunc(by, func(s tree.Stamp) bool { return s.Log == own.ID && at.Before(s) })
 }
 
 // many notes that a path may hold more than its slots Put, Del and Deep.

@@ -35,6 +35,13 @@ type BlobName struct {
 	Path  sennit.Path
 }
 
+// NamesBlob reports whether some put at a path names a blob.
+func (v reads) NamesBlob(n BlobName) (bool, error) {
+	key := binary.BigEndian.AppendUint32(blobKey(nil, n.Blob), n.Space)
+	b, err := v.get(append(key, n.Path...))
+	return b != nil, err
+}
+
 // BlobNames calls f for the paths that name a blob.
 func (v reads) BlobNames(ref sennit.Blob, f func(BlobName) error) error {
 	return v.blobNames(blobKey(nil, ref), f)

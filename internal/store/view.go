@@ -313,11 +313,19 @@ type Arrival struct {
 	// Between says that a chunk among them came to lie before others of its
 	// stream.
 	Between bool
+	// Beaten has a bit, as Mask has, for each put that was older than what this
+	// node itself had written there; nil stands for none.
+	Beaten []byte
 }
 
 // Changed reports whether the op with an index changed a value.
-func (a *Arrival) Changed(index uint32) bool {
-	return a.Mask == nil || int(index/8) < len(a.Mask) && a.Mask[index/8]>>(index%8)&1 == 1
+func (a *Arrival) Changed(index uint32) bool { return a.Mask == nil || has(a.Mask, index) }
+
+// Lost reports whether the op with an index is among the beaten.
+func (a *Arrival) Lost(index uint32) bool { return has(a.Beaten, index) }
+
+func has(mask []byte, index uint32) bool {
+	return int(index/8) < len(mask) && mask[index/8]>>(index%8)&1 == 1
 }
 
 func (a *Arrival) append(dst []byte) []byte {
@@ -332,14 +340,17 @@ func (a *Arrival) append(dst []byte) []byte {
 	if a.Between {
 		flags |= 4
 	}
+	if a.Beaten != nil { // which none is that changed anything: there is a mask
+		flags |= 8
+	}
 	if flags != 0 {
-		dst = append(append(dst, flags), a.Mask...)
+		dst = append(append(append(dst, flags), a.Mask...), a.Beaten...)
 	}
 	return dst
 }
 
 func decodeArrival(k, b []byte) (a Arrival, ok bool) {
-	if len(k) != 13 || len(b) < 12 || len(b) > 13+sennit.MaxOps/8 {
+	if len(k) != 13 || len(b) < 12 || len(b) > 13+2*sennit.MaxOps/8 {
 		return a, false
 	}
 	a = Arrival{N: binary.BigEndian.Uint64(k[5:]), Log: binary.BigEndian.Uint32(b), Seq: binary.BigEndian.Uint64(b[4:])}
@@ -348,10 +359,18 @@ func decodeArrival(k, b []byte) (a Arrival, ok bool) {
 	}
 	flags := b[12]
 	a.Late, a.Between = flags&2 != 0, flags&4 != 0
-	if flags&1 != 0 {
-		a.Mask = bytes.Clone(b[13:])
+	masks := bytes.Clone(b[13:])
+	if flags&8 != 0 {
+		half := len(masks) / 2
+		masks, a.Beaten = masks[:half], masks[half:]
+		ok = len(masks) == len(a.Beaten) && flags&1 != 0
+	} else {
+		ok = len(masks) <= sennit.MaxOps/8
 	}
-	return a, flags != 0 && flags < 8 && (flags&1 != 0) == (len(b) > 13)
+	if flags&1 != 0 {
+		a.Mask = masks
+	}
+	return a, ok && flags != 0 && flags < 16 && (flags&1 != 0) == (len(masks) > 0)
 }
 
 // Arrivals calls f for what arrived in a space after n, in order.

@@ -29,7 +29,8 @@ const (
 // item is a blob that is missing, and where it is the value in followed spaces.
 type item struct {
 	blob  sennit.Blob
-	wants []node.Want // at most maxPaths
+	wants []node.Want        // at most maxPaths
+	stop  context.CancelFunc // while it is fetched
 }
 
 // spaces lists the spaces in which the blob is a value.
@@ -99,7 +100,12 @@ func (p *pull) run(ctx context.Context, s *Swarm) error {
 		}
 		p.meet(s)
 		wait := p.start(s.cfg.Full, func(it *item) {
-			wg.Go(func() { ended <- pulled{it, s.fetch(ctx, it.wants, 0)} })
+			var fetching context.Context
+			fetching, it.stop = context.WithCancel(ctx)
+			wg.Go(func() {
+				defer it.stop()
+				ended <- pulled{it, s.fetch(fetching, it.wants, 0)}
+			})
 		})
 		switch {
 		case dirty:

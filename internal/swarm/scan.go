@@ -17,8 +17,9 @@ func follows(follows map[sennit.Space][]sennit.Path, w node.Want) bool {
 	return ok && (len(prefixes) == 0 || slices.ContainsFunc(prefixes, w.Path.Under))
 }
 
-// scan looks for what is missing, and removes what is partly here and nothing
-// names. What is named from now on closes named.
+// scan looks for what is missing, ends the fetching of what nothing names any
+// more, and removes what is partly here of such. What is named from now on
+// closes named.
 func (p *pull) scan(ctx context.Context, s *Swarm) (named <-chan struct{}, err error) {
 	unnamed := map[sennit.Blob]bool{}
 	err = s.blobs.Each(func(ref sennit.Blob, _ uint64, whole bool) error {
@@ -31,7 +32,7 @@ func (p *pull) scan(ctx context.Context, s *Swarm) (named <-chan struct{}, err e
 		return nil, err
 	}
 	p.mu.Lock()
-	q := &queue{follows: p.follows, resting: maps.Clone(p.resting), lines: map[sennit.Space][]*item{}, held: map[sennit.Space]uint64{}, missing: map[sennit.Blob]bool{}}
+	q := &queue{follows: p.follows, resting: maps.Clone(p.resting), lines: map[sennit.Space][]*item{}, held: map[sennit.Space]uint64{}, missing: map[sennit.Blob]bool{}, unwanted: maps.Clone(p.running)}
 	p.mu.Unlock()
 	named, err = s.n.Named(ctx, func(w node.Want, here bool) error {
 		delete(unnamed, w.Blob)
@@ -42,6 +43,9 @@ func (p *pull) scan(ctx context.Context, s *Swarm) (named <-chan struct{}, err e
 		return named, err
 	}
 	q.flush()
+	for _, it := range q.unwanted {
+		it.stop() // what is here of it goes when it has ended
+	}
 	for ref := range unnamed {
 		if err := s.blobs.RemovePartial(ctx, ref); err != nil {
 			return named, err
@@ -68,6 +72,8 @@ type queue struct {
 	blobs   int                  // that are missing
 	bytes   uint64               // their sum
 
+	unwanted map[sennit.Blob]*item // of those that are fetched
+
 	it   item // at hand
 	here bool
 	seen []sennit.Space
@@ -82,6 +88,7 @@ func (q *queue) add(w node.Want, here bool) {
 	if !follows(q.follows, w) {
 		return
 	}
+	delete(q.unwanted, w.Blob)
 	if !slices.Contains(q.seen, w.Space) {
 		q.seen = append(q.seen, w.Space)
 		if here {

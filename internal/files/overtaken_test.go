@@ -1,0 +1,145 @@
+package files_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"maps"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"lukechampine.com/blake3"
+
+	"github.com/sennit/sennit"
+	"github.com/sennit/sennit/bustest"
+	"github.com/sennit/sennit/internal/files"
+)
+
+// crossed is a bus to which somebody's writes came too late to show.
+type crossed struct {
+	sennit.Bus
+	late  []files.Older
+	texts map[sennit.Version]string
+	first int // those before came before any sync
+	gone  bool
+}
+
+func (c *crossed) write(name, text, by string) {
+	v := sennit.Version(by + "-" + string(rune('1'+len(c.late))))
+	c.late = append(c.late, files.Older{
+		Path: sennit.MustPath("p/" + name), Version: v, Time: time.Date(2026, 2, 3, 4, 5, len(c.late), 0, time.Local),
+		Type: "text/plain", Hash: blake3.Sum256([]byte(text)), Size: uint64(len(text)),
+	})
+	c.texts[v] = text
+}
+
+// overtaken is a files.Overtaken of which the cursors count from 1000.
+func (c *crossed) overtaken(_ context.Context, since sennit.Cursor) ([]files.Older, sennit.Cursor, error) {
+	if c.gone {
+		c.gone = false
+		return nil, since, sennit.Errorf(sennit.Gone, "another store")
+	}
+	n := c.first
+	if since.Epoch == 1000 {
+		n = int(since.N)
+	}
+	return c.late[n:], sennit.Cursor{Epoch: 1000, N: uint64(len(c.late))}, nil
+}
+
+type text struct{ *strings.Reader }
+
+func (t text) ReadAt(_ context.Context, p []byte, off int64) (int, error) {
+	return t.Reader.ReadAt(p, off)
+}
+func (text) Close() error { return nil }
+
+func (c *crossed) At(_ context.Context, _ sennit.Addr, v sennit.Version) (sennit.Node, sennit.Content, error) {
+	s, ok := c.texts[v]
+	if !ok {
+		return sennit.Node{}, nil, sennit.Errorf(sennit.Gone, "it is not held any more")
+	}
+	return sennit.Node{Version: v}, text{strings.NewReader(s)}, nil
+}
+
+// TestSyncKeepsWhatCameTooLateToShow: a change that somebody made before they
+// knew of a newer one is no less kept than one that was seen in time.
+func TestSyncKeepsWhatCameTooLateToShow(t *testing.T) {
+	bus := &crossed{Bus: bustest.Memory(), texts: map[sennit.Version]string{}}
+	o := files.SyncOptions{Bus: bus, Dir: t.TempDir(), At: at("p"), Overtaken: bus.overtaken}
+	did := map[string]files.Did{}
+	o.Tell = func(e files.Event) {
+		if e.Did != files.Fetched {
+			did[e.Path] = e.Did
+		}
+	}
+	for _, name := range []string{"n.txt", "same.txt", "gone.txt", "theirs.txt", "dir/x"} {
+		write(t, o.Dir, name, []byte("here"), 0o644)
+	}
+	bus.write("n.txt", "before it began", "a")
+	bus.first = 1
+	once(t, o)
+	bus.write("n.txt", "an earlier one of them", "a")
+	bus.write("n.txt", "late", "a")
+	bus.write("n.txt", "late, by another", "b")
+	bus.write("same.txt", "here", "a")
+	bus.write("gone.txt", "late", "a")
+	bus.write("dir", "late", "a")
+	bus.write("n.txt~", "late", "a")
+	check(t, os.Remove(filepath.Join(o.Dir, "gone.txt")))
+	del(t, bus, "p/gone.txt")
+	want := map[string]string{
+		"n.txt": "- here", "same.txt": "- here", "theirs.txt": "- here", "dir/x": "- here",
+		"n!.txt": "- late", "gone.txt": "- late",
+	}
+	for _, again := range []string{"", "when there is nothing new", "when the state is gone", "when the store is another one"} {
+		switch again {
+		case "when the state is gone":
+			check(t, os.Remove(filepath.Join(o.Dir, ".sennit-sync")))
+		case "when the store is another one":
+			bus.gone = true
+		}
+		once(t, o)
+		got := disk(t, o.Dir)
+		byB := "n.conflict-20260203-040503.txt"
+		if got[byB] != "- late, by another" {
+			t.Errorf("%s: %s is %q", again, byB, got[byB])
+		}
+		delete(got, byB)
+		for name := range got {
+			if strings.HasPrefix(name, "dir.conflict-") {
+				delete(got, name)
+			}
+		}
+		wantSame(t, "the directory "+again, unmark(got), want)
+	}
+	if did["n.txt"] != files.Conflicted || did["gone.txt"] != files.Restored {
+		t.Errorf("it told %v", did)
+	}
+	if a, b := disk(t, o.Dir), tree(t, bus, "p"); !maps.Equal(a, b) {
+		t.Errorf("the directory has %v, the tree %v", a, b)
+	}
+
+	// What can't be read is told, once.
+	bus.write("n.txt", "not held", "c")
+	clear(bus.texts)
+	if r := onceFails(t, o, sennit.Partly, "1 could not be kept"); len(r.Skipped) != 1 || !strings.Contains(r.Skipped[0].Why, "sennit history") {
+		t.Errorf("skipped %v", r.Skipped)
+	}
+	once(t, o)
+
+	// If the node can't be asked, nothing is taken for seen to.
+	bus.write("n.txt", "late again", "d")
+	away := errors.Join(sennit.Errorf(sennit.Unreachable, "the node is away"), io.ErrUnexpectedEOF)
+	o.Overtaken = func(context.Context, sennit.Cursor) ([]files.Older, sennit.Cursor, error) {
+		return nil, sennit.Cursor{}, away
+	}
+	onceFails(t, o, sennit.Unreachable, "the node is away")
+	o.Overtaken = bus.overtaken
+	once(t, o)
+	if got := disk(t, o.Dir); got["n.conflict-20260203-040509.txt"] != "- late again" {
+		t.Errorf("the directory has %v", got)
+	}
+}
