@@ -10,6 +10,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"strconv"
 	"sync"
 	"syscall"
 
@@ -171,16 +172,13 @@ func (d *disk) note(dir, file string) {
 // whole and if what has that name is still what it was: was, or nothing if that
 // is nil. It is not synced before [disk.flush].
 func (d *disk) place(name string, exec bool, was *stat, fill func(io.Writer) error) (stat, error) {
-	l, err := local(name)
-	if err != nil {
+	if _, err := local(name); err != nil {
 		return stat{}, err
 	}
 	if err := d.parents(name); err != nil {
 		return stat{}, err
 	}
-	var random [8]byte
-	rand.Read(random[:]) // it never fails
-	temp := filepath.Join(filepath.Dir(l), tempPrefix+hex.EncodeToString(random[:]))
+	temp := filepath.FromSlash(d.passing(name))
 	if err := d.step("create", temp); err != nil {
 		return stat{}, err
 	}
@@ -193,17 +191,26 @@ func (d *disk) place(name string, exec bool, was *stat, fill func(io.Writer) err
 		return stat{}, err
 	}
 	info, err := d.fill(f, exec, was, fill)
-	if err == nil {
-		err = d.rename(temp, name, was)
+	switch {
+	case err != nil:
+	case was == nil:
+		err = d.rename(temp, name)
+	default:
+		return d.replace(temp, name, *was, statOf(info))
 	}
 	if err != nil {
-		if d.step("remove", temp) == nil {
-			err = errors.Join(err, d.root.Remove(temp))
-		}
-		return stat{}, err
+		return stat{}, errors.Join(err, d.drop(temp))
 	}
 	d.note("", name)
 	return statOf(info), nil
+}
+
+// drop removes a file under a passing name.
+func (d *disk) drop(temp string) error {
+	if d.step("remove", temp) != nil {
+		return nil // the test ends here
+	}
+	return d.root.Remove(filepath.FromSlash(temp))
 }
 
 // fill writes a file to its end.
@@ -232,17 +239,95 @@ func withExec(perm fs.FileMode, exec bool) fs.FileMode {
 	return perm
 }
 
-// rename gives a file another name. It fails with errStale if what has that
-// name isn't what it was. Between the look and the rename lies no other work,
-// but no system does both at once: what is saved in that moment is lost.
-func (d *disk) rename(from, to string, was *stat) error {
+// rename gives a file a name that nothing has, or fails with errStale.
+func (d *disk) rename(from, to string) error {
 	if err := d.step("rename", to); err != nil {
 		return err
 	}
-	if err := d.unchanged(to, was); err != nil {
+	if err := d.unchanged(to, nil); err != nil {
 		return err
 	}
-	return d.root.Rename(filepath.FromSlash(from), filepath.FromSlash(to))
+	err := d.renameat(from, to, false)
+	switch {
+	case errors.Is(err, fs.ErrExist):
+		return errStale
+	case errors.Is(err, errors.ErrUnsupported):
+		return d.root.Rename(filepath.FromSlash(from), filepath.FromSlash(to))
+	}
+	return err
+}
+
+// maxSwaps is how often two files change names until somebody who saves all the
+// time is left alone.
+const maxSwaps = 9
+
+// replace gives a file, which is like made, the name of one that is as it was,
+// and removes that, or fails with errStale. Who saves in between loses nothing:
+// the two change names in one step, and if it wasn't the one that it was they
+// change back.
+func (d *disk) replace(temp, name string, was, made stat) (stat, error) {
+	err := d.step("rename", name)
+	if err == nil {
+		err = d.unchanged(name, &was)
+	}
+	if err == nil {
+		err = d.renameat(temp, name, true)
+	}
+	switch {
+	case errors.Is(err, errors.ErrUnsupported): // here a save in this moment is lost
+		err = d.root.Rename(filepath.FromSlash(temp), filepath.FromSlash(name))
+	case err == nil:
+		var out stat
+		if out, err = d.lstat(filepath.ToSlash(temp)); err == nil && !out.same(was) {
+			return stat{}, d.swapBack(temp, name, made)
+		}
+		if err == nil {
+			err = d.drop(temp)
+		}
+	default:
+		if errors.Is(err, fs.ErrNotExist) {
+			err = errStale
+		}
+		return stat{}, errors.Join(err, d.drop(temp))
+	}
+	if err != nil {
+		return stat{}, err
+	}
+	d.note("", name)
+	return made, nil
+}
+
+// swapBack gives a file that was saved a moment ago its name back, which the
+// one that is like made has. It fails with errStale when that is done.
+func (d *disk) swapBack(temp, name string, made stat) error {
+	for range maxSwaps {
+		if err := d.renameat(temp, name, true); errors.Is(err, fs.ErrNotExist) { // the other one was removed
+			if err = d.renameat(temp, name, false); err == nil {
+				return errStale
+			}
+		} else if err != nil {
+			return err
+		}
+		if out, err := d.lstat(filepath.ToSlash(temp)); err != nil {
+			return err
+		} else if os.SameFile(out.info, made.info) {
+			return errors.Join(errStale, d.drop(temp))
+		}
+		// It was saved again meanwhile. What has the name now is the older one.
+	}
+	return d.lay(temp, name)
+}
+
+// lay gives a file that somebody saved, and that has no name any more, one
+// beside the one that it had. It fails with errStale when that is done.
+func (d *disk) lay(temp, name string) error {
+	stem, ext := splitExt(name)
+	for n := 1; ; n++ {
+		err := d.renameat(temp, stem+copyMark+strconv.Itoa(n)+ext, false)
+		if !errors.Is(err, fs.ErrExist) {
+			return errors.Join(errStale, err)
+		}
+	}
 }
 
 // move gives a file that is what it was a name that nothing has.
@@ -250,10 +335,36 @@ func (d *disk) move(from, to string, was stat) error {
 	if err := d.unchanged(from, &was); err != nil {
 		return err
 	}
-	if err := d.rename(from, to, nil); err != nil {
+	if err := d.rename(from, to); err != nil {
 		return err
 	}
 	d.note("", to)
+	return nil
+}
+
+// renameat gives a file a name that nothing has, or, with swap, two files each
+// other's. It fails with errors.ErrUnsupported where the system or the disk
+// can't do that in one step.
+func (d *disk) renameat(from, to string, swap bool) error {
+	if err := d.step("renameat", to); err != nil {
+		return err
+	}
+	from, to = filepath.FromSlash(from), filepath.FromSlash(to)
+	old, err := d.root.Open(filepath.Dir(from))
+	if err != nil {
+		return err
+	}
+	defer old.Close()
+	dir := old
+	if filepath.Dir(to) != filepath.Dir(from) {
+		if dir, err = d.root.Open(filepath.Dir(to)); err != nil {
+			return err
+		}
+		defer dir.Close()
+	}
+	if err := renameat(old, filepath.Base(from), dir, filepath.Base(to), swap); err != nil {
+		return &os.LinkError{Op: "rename", Old: from, New: to, Err: err}
+	}
 	return nil
 }
 
@@ -305,7 +416,7 @@ func (d *disk) remove(name string, was stat) error {
 	if err := d.unchanged(name, &was); err != nil {
 		return err
 	}
-	if err := d.root.Remove(filepath.FromSlash(name)); err != nil {
+	if err := d.takeOut(name, was); err != nil {
 		return err
 	}
 	d.mu.Lock()
@@ -318,6 +429,39 @@ func (d *disk) remove(name string, was stat) error {
 		}
 	}
 	return nil
+}
+
+// takeOut removes a file if it is what it was. It is looked at once more when
+// nobody can save to its name any more.
+func (d *disk) takeOut(name string, was stat) error {
+	temp := d.passing(name)
+	err := d.renameat(name, temp, false)
+	if errors.Is(err, errors.ErrUnsupported) { // here a save in this moment is lost
+		return d.root.Remove(filepath.FromSlash(name))
+	}
+	if err != nil {
+		return err
+	}
+	out, err := d.lstat(temp)
+	switch {
+	case err != nil:
+		return err
+	case out.same(was):
+		return d.root.Remove(filepath.FromSlash(temp))
+	}
+	if err := d.renameat(temp, name, false); errors.Is(err, fs.ErrExist) {
+		return d.lay(temp, name)
+	} else if err != nil {
+		return err
+	}
+	return errStale
+}
+
+// passing is a passing name beside another one.
+func (d *disk) passing(name string) string {
+	var random [8]byte
+	rand.Read(random[:]) // it never fails
+	return path.Join(path.Dir(name), tempPrefix+hex.EncodeToString(random[:]))
 }
 
 // removeDir removes an empty directory.

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -338,4 +339,73 @@ func FuzzState(f *testing.F) {
 			t.Fatalf("it changes: %q, %q, %v", once, again, err)
 		}
 	})
+}
+
+// TestSyncLosesNoSaveOfTheLastMoment: somebody saves between the look at a file
+// and what is done to it, and perhaps again when that is taken back.
+func TestSyncLosesNoSaveOfTheLastMoment(t *testing.T) {
+	if runtime.GOOS != "linux" && runtime.GOOS != "darwin" {
+		t.Skip("this system can't exchange two files in one step")
+	}
+	for _, c := range []struct {
+		name  string
+		there func(bus sennit.Bus) // what happens to the value
+	}{
+		{"the file becomes the value", func(bus sennit.Bus) { put(t, bus, "p/d/n", []byte("theirs"), "") }},
+		{"the file goes", func(bus sennit.Bus) { del(t, bus, "p/d/n") }},
+		{"a file comes", func(bus sennit.Bus) { put(t, bus, "p/d/new", []byte("theirs"), "") }},
+	} {
+		for saves := 1; saves <= 12; saves++ {
+			t.Run(fmt.Sprintf("%s, %d saves", c.name, saves), func(t *testing.T) {
+				bus := bustest.Memory()
+				o := files.SyncOptions{Bus: bus, Dir: t.TempDir(), At: at("p")}
+				write(t, o.Dir, "d/n", []byte("begun"), 0o644)
+				write(t, o.Dir, "d/stays", []byte("x"), 0o644)
+				once(t, o)
+				c.there(bus)
+				aside := filepath.Join(t.TempDir(), "aside")
+				saved, seen := 0, map[string]bool{"begun": true}
+				o.OnStep(func(doing, name string) error {
+					if doing != "renameat" || saved == saves || !strings.HasPrefix(name, "d/n") && !strings.Contains(name, "tmp-") {
+						return nil
+					}
+					saved++
+					file := filepath.Join(o.Dir, "d", "n")
+					if strings.HasPrefix(c.name, "a file comes") {
+						file += "ew"
+					}
+					if b, err := os.ReadFile(file); err == nil {
+						seen[string(b)] = true // who saves has read it
+					}
+					check(t, os.WriteFile(aside, fmt.Appendf(nil, "saved %d", saved), 0o644))
+					check(t, os.Rename(aside, file))
+					return nil
+				})
+				for range 30 {
+					o.Once, o.Quiet = true, 1
+					o.Volatile()
+					if r, err := files.Sync(t.Context(), o); err == nil && r.Files+r.Deleted == 0 {
+						break
+					}
+				}
+				if saved == 0 {
+					t.Fatal("nobody saved anything")
+				}
+				here := disk(t, o.Dir)
+				wantSame(t, "the directory", here, tree(t, bus, "p"))
+				held := map[string]bool{}
+				for _, v := range here {
+					held[strings.TrimPrefix(v, "- ")] = true
+				}
+				for n := 1; n <= saved; n++ {
+					if text := fmt.Sprintf("saved %d", n); !held[text] && !seen[text] {
+						t.Errorf("%q is lost: %v", text, here)
+					}
+				}
+				if c.name != "the file goes" && !held["theirs"] && !seen["theirs"] {
+					t.Errorf("what they wrote is lost: %v", here)
+				}
+			})
+		}
+	}
 }
