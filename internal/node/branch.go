@@ -33,10 +33,34 @@ func (t *txn) branch(run *checkedRun) (*logState, error) {
 			return ls, err
 		}
 	}
-	if run.before.Size > 0 {
+	if ok, err := t.branchesOff(run); err != nil {
+		return nil, err
+	} else if !ok {
 		return nil, sennit.Errorf(sennit.Conflict, "log %s: the commits before %d, which come first, aren't here", run.id, run.before.Size+1)
 	}
 	return newLogState(&store.Log{Num: unstored, ID: run.id, Rec: run.rec}), nil
+}
+
+// branchesOff reports whether a run that continues no branch begins another one:
+// at the log's beginning, or where one that is here was as well.
+func (t *txn) branchesOff(run *checkedRun) (bool, error) {
+	if run.before.Size == 0 || !t.reading {
+		return run.before.Size == 0, nil
+	}
+	for _, l := range t.b.Branches(run.id) {
+		ls, err := t.n.logState(t.loaded, l)
+		if err != nil {
+			return false, err
+		}
+		if ls.peaks.Size < run.before.Size {
+			continue
+		}
+		past, ok, err := t.b.Peaks(l.Num, run.before.Size)
+		if err != nil || ok && same(&past, &run.before) {
+			return err == nil, err
+		}
+	}
+	return false, nil
 }
 
 // continues reports whether a run is of the same history as what is here of a
@@ -80,7 +104,7 @@ func (t *txn) continues(ls *logState, run *checkedRun) (bool, error) {
 func (t *txn) missing(ls *logState, run *checkedRun) (fresh []arriving, shared []*commit.Commit, err error) {
 	fresh = make([]arriving, 0, len(run.commits))
 	branches := []*logState{ls}
-	if t.forked || t.n.st.Forked(run.id) || ls.Num == unstored && t.n.st.Log(run.id) != nil {
+	if t.forked || t.n.st.Forked(run.id) || ls.Num == unstored && len(t.b.Branches(run.id)) > 0 {
 		for _, l := range t.b.Branches(run.id) {
 			other, err := t.n.logState(t.loaded, l)
 			if err != nil {

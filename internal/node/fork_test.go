@@ -453,3 +453,75 @@ func TestVerifyFindsProofsThatProveNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// TestBothBranchesOfANewLogComeInOneGroup: what they have in common counts once.
+func TestBothBranchesOfANewLogComeInOneGroup(t *testing.T) {
+	newIdentity(t, "owner")
+	if err := inBubble(t, func(f failer) {
+		m, newLog, rules := spared(f, t)
+		defer func() { m.stop() }()
+		together := grouped(f, m)
+		auth := []sennit.Hash{rules.commits[0].ID}
+		now := uint64(m.clock().UnixMilli()) << 16
+		a := newLog(1)
+		a.write(f, now, auth, chunkOp("s", "common,"))
+		b := a.fork(1)
+		a.write(f, now+1, auth, chunkOp("s", "left,"))
+		b.write(f, now+2, auth, chunkOp("s", "right,"))
+		together(a.rec, a.whole(f), b.whole(f))
+		n, err := m.Bus(m.Owner()).Get(context.Background(), sennit.Addr{Root: "me", Path: "s"})
+		if err != nil || string(n.Value.Data) != "common,left,right," {
+			f.Fatalf("the stream is %q, %v", n.Value.Data, err)
+		}
+		if _, err := m.Trie(context.Background(), m.Self().Space); err != nil {
+			f.Fatalf("digests: %v", err)
+		}
+		m.whole(f, "the node")
+	}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestABranchBeginsWhereAnotherOneWas: a run need not begin at the log's
+// beginning to be of a branch that isn't here, if what comes before it is.
+func TestABranchBeginsWhereAnotherOneWas(t *testing.T) {
+	newIdentity(t, "owner")
+	if err := inBubble(t, func(f failer) {
+		m, newLog, rules := spared(f, t)
+		defer func() { m.stop() }()
+		auth := []sennit.Hash{rules.commits[0].ID}
+		now := uint64(m.clock().UnixMilli()) << 16
+		a := newLog(1)
+		for i := range 11 {
+			a.write(f, now+uint64(i), auth, chunkOp("s", fmt.Sprint(i, ",")))
+		}
+		b := a.fork(7)
+		for i := range 3 {
+			b.write(f, now+uint64(20+i), auth, chunkOp("s", fmt.Sprint("b", i, ",")))
+		}
+		if err := m.deliver(a.rec, a.whole(f)); err != nil {
+			f.Fatalf("one branch: %v", err)
+		}
+		// It is told in pieces, of which the first has nothing new.
+		if err := m.deliver(b.rec, b.run(f, 0, 1, 7, all, allOps), b.run(f, 7, 8, 9, all, allOps), b.run(f, 9, 10, 10, all, allOps)); err != nil {
+			f.Fatalf("the other: %v", err)
+		}
+		n, err := m.Bus(m.Owner()).Get(context.Background(), sennit.Addr{Root: "me", Path: "s"})
+		if want := "0,1,2,3,4,5,6,7,8,9,10,b0,b1,b2,"; err != nil || string(n.Value.Data) != want {
+			f.Fatalf("the stream is %q, %v", n.Value.Data, err)
+		}
+		if n := len(m.Forks(m.Self().Space)); n != 1 {
+			f.Fatalf("%d proofs", n)
+		}
+		m.whole(f, "the node")
+		other := boot(f, &machine{id: newIdentity(t, "left"), fs: vfs.NewMem()})
+		defer other.stop()
+		relay(f, m, other, m.Self().Space, how{limit: 100})
+		other.whole(f, "the reader")
+		if has, told := other.index(f, m.Self().Space), m.index(f, m.Self().Space); has != told {
+			f.Fatalf("the reader has%s\nof%s", has, told)
+		}
+	}); err != nil {
+		t.Fatal(err)
+	}
+}

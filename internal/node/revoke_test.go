@@ -219,6 +219,54 @@ func TestACutsCommitInOneGroupWithWhatItShows(t *testing.T) {
 	}
 }
 
+// grouped boots a machine that takes the runs which it is handed together as one
+// group commit.
+func grouped(f failer, m *machine) (together func(rec wire.Log, runs ...*wire.Run)) {
+	if err := m.stop(); err != nil {
+		f.Fatalf("stop: %v", err)
+	}
+	var holds atomic.Bool
+	goOn := make(chan struct{})
+	m.full = func() error {
+		if holds.Load() {
+			<-goOn
+		}
+		return nil
+	}
+	boot(f, m)
+	return func(rec wire.Log, runs ...*wire.Run) {
+		ctx := context.Background()
+		holds.Store(true)
+		release := sync.OnceFunc(func() {
+			holds.Store(false)
+			close(goOn)
+		})
+		defer release() // also if the test fails: nothing ends before
+		wrote := make(chan error, 1)
+		go func() {
+			_, err := m.Bus(m.Owner()).Write(ctx, "me", []sennit.Change{{Kind: sennit.KindPut, Path: "own"}})
+			wrote <- err
+		}()
+		synctest.Wait()
+		in := m.Intake()
+		if err := in.Log(rec); err != nil {
+			f.Fatalf("log: %v", err)
+		}
+		for _, run := range runs {
+			if err := in.Run(ctx, run); err != nil {
+				f.Fatalf("run: %v", err)
+			}
+		}
+		release()
+		if err := <-wrote; err != nil {
+			f.Fatalf("write: %v", err)
+		}
+		if _, err := in.Wait(ctx); err != nil {
+			f.Fatalf("what came in one group: %v", err)
+		}
+	}
+}
+
 func cutInOneGroup(t *testing.T, again bool) {
 	newIdentity(t, "owner")
 	newIdentity(t, "left")
@@ -227,18 +275,7 @@ func cutInOneGroup(t *testing.T, again bool) {
 		s := newScene(f, t, newChoices(1, 60))
 		defer s.close()
 		m := s.nodes[0]
-		if err := m.stop(); err != nil {
-			f.Fatalf("stop: %v", err)
-		}
-		var holds atomic.Bool
-		goOn := make(chan struct{})
-		m.full = func() error {
-			if holds.Load() {
-				<-goOn
-			}
-			return nil
-		}
-		boot(f, m)
+		together := grouped(f, m)
 		s.admit(m)
 		ana := s.people[2]
 		auth := []sennit.Hash{allowed(f, s, m, wire.Grant{Who: wire.Who{Subject: wire.SubjectSpace, Key: ana.space()}, May: sennit.Write})}
@@ -257,38 +294,11 @@ func cutInOneGroup(t *testing.T, again bool) {
 		}
 
 		ctx := context.Background()
-		holds.Store(true)
-		release := sync.OnceFunc(func() {
-			holds.Store(false)
-			close(goOn)
-		})
-		defer release() // also if the test fails: nothing ends before
-		wrote := make(chan error, 1)
-		go func() {
-			_, err := m.Bus(m.Owner()).Write(ctx, "me", []sennit.Change{{Kind: sennit.KindPut, Path: "own"}})
-			wrote <- err
-		}()
-		synctest.Wait()
-		in := m.Intake()
-		if err := in.Log(l.rec); err != nil {
-			f.Fatalf("log: %v", err)
-		}
 		runs := []*wire.Run{l.run(f, 0, 1, 3, all, allOps), l.run(f, 3, 4, 5, all, allOps), l.run(f, 5, 6, 6, all, allOps)}
 		if again {
 			runs[2] = l.whole(f)
 		}
-		for _, run := range runs {
-			if err := in.Run(ctx, run); err != nil {
-				f.Fatalf("run: %v", err)
-			}
-		}
-		release()
-		if err := <-wrote; err != nil {
-			f.Fatalf("write: %v", err)
-		}
-		if _, err := in.Wait(ctx); err != nil {
-			f.Fatalf("what came in one group: %v", err)
-		}
+		together(l.rec, runs...)
 		for i := range 6 {
 			_, err := m.Bus(m.Owner()).Get(ctx, sennit.Addr{Root: "me", Path: sennit.Path("at/" + strconv.Itoa(i+1))})
 			if shows := err == nil; shows != (i < 5) {

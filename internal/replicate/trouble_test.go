@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/sennit/sennit"
@@ -167,6 +168,7 @@ func TestAfterUnfollowNothingMoreComes(t *testing.T) {
 		if err := b.n.Unfollow(ctx, space); err != nil {
 			t.Fatal(err)
 		}
+		synctest.Wait() // what is on its way in the same moment may still come
 		a.put("posts/2", "after")
 		time.Sleep(time.Minute)
 		at := func(path string) error {
