@@ -117,7 +117,8 @@ func (a *app) syncFiles() *cobra.Command {
 		Long: `Keeps a directory and the values under a path the same, or one file and one value,
 until it is interrupted; with --once until both are the same. What changed on one
 side is carried to the other, deletions too. What changed on both is kept from both:
-the value under its name, the file's bytes as NAME.conflict-DATE-TIME.EXT. What both
+the value under its name, the file's bytes as NAME.conflict-DATE-TIME.EXT, and so is
+what somebody at another node changed at the same time. What both
 sides were when they last agreed is remembered in DIR/.sennit-sync. Files that
 editors keep for a moment are left alone. docs/files.md has the details.
 

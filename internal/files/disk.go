@@ -257,8 +257,8 @@ func (d *disk) rename(from, to string) error {
 	return err
 }
 
-// maxSwaps is how often two files change names until somebody who saves all the
-// time is left alone.
+// maxSwaps is how often two files change names until the newest save, which
+// comes as often, is laid beside the others.
 const maxSwaps = 9
 
 // replace gives a file, which is like made, the name of one that is as it was,
@@ -275,11 +275,13 @@ func (d *disk) replace(temp, name string, was, made stat) (stat, error) {
 	}
 	switch {
 	case errors.Is(err, errors.ErrUnsupported): // here a save in this moment is lost
-		err = d.root.Rename(filepath.FromSlash(temp), filepath.FromSlash(name))
+		if err = d.root.Rename(filepath.FromSlash(temp), filepath.FromSlash(name)); err != nil {
+			err = errors.Join(err, d.drop(temp))
+		}
 	case err == nil:
 		var out stat
 		if out, err = d.lstat(filepath.ToSlash(temp)); err == nil && !out.same(was) {
-			return stat{}, d.swapBack(temp, name, made)
+			return stat{}, d.swapBack(temp, name, made, out)
 		}
 		if err == nil {
 			err = d.drop(temp)
@@ -299,7 +301,8 @@ func (d *disk) replace(temp, name string, was, made stat) (stat, error) {
 
 // swapBack gives a file that was saved a moment ago its name back, which the
 // one that is like made has. It fails with errStale when that is done.
-func (d *disk) swapBack(temp, name string, made stat) error {
+func (d *disk) swapBack(temp, name string, made, saved stat) error {
+	has := made // what has the name, unless somebody saves again
 	for range maxSwaps {
 		if err := d.renameat(temp, name, true); errors.Is(err, fs.ErrNotExist) { // the other one was removed
 			if err = d.renameat(temp, name, false); err == nil {
@@ -308,12 +311,17 @@ func (d *disk) swapBack(temp, name string, made stat) error {
 		} else if err != nil {
 			return err
 		}
-		if out, err := d.lstat(filepath.ToSlash(temp)); err != nil {
+		out, err := d.lstat(filepath.ToSlash(temp))
+		switch {
+		case err != nil:
 			return err
-		} else if os.SameFile(out.info, made.info) {
+		case out.same(made):
 			return errors.Join(errStale, d.drop(temp))
+		case out.same(has):
+			return d.lay(temp, name) // the newest has the name
 		}
-		// It was saved again meanwhile. What has the name now is the older one.
+		// It was saved once more meanwhile. What has the name now is older.
+		has, saved = saved, out
 	}
 	return d.lay(temp, name)
 }
@@ -321,9 +329,10 @@ func (d *disk) swapBack(temp, name string, made stat) error {
 // lay gives a file that somebody saved, and that has no name any more, one
 // beside the one that it had. It fails with errStale when that is done.
 func (d *disk) lay(temp, name string) error {
-	stem, ext := splitExt(name)
+	dir, base := path.Split(name)
+	stem, ext := splitExt(base)
 	for n := 1; ; n++ {
-		err := d.renameat(temp, stem+copyMark+strconv.Itoa(n)+ext, false)
+		err := d.renameat(temp, dir+marked(stem, copyMark+strconv.Itoa(n)+ext), false)
 		if !errors.Is(err, fs.ErrExist) {
 			return errors.Join(errStale, err)
 		}

@@ -2,6 +2,7 @@ package files
 
 import (
 	"context"
+	"errors"
 	"io"
 	"maps"
 	"slices"
@@ -26,38 +27,95 @@ type Older struct {
 	Size    uint64
 }
 
+func (o *Older) key() string { return string(o.Path) + "\x00" + string(o.Version) }
+
 func (o *Older) value() value {
 	return value{content: content{hash: o.Hash, size: o.Size, exec: isExec(o.Type)}, version: o.Version}
 }
 
+// Bounds of what is done in one round about what was overtaken.
+const (
+	rescueTime = 10 * time.Second // in which no more copies are begun
+	rescueRest = time.Minute      // before what failed is tried again
+)
+
 // overtaken keeps what others wrote before they knew what was written here, and
 // that is older, so that it never showed: as a copy, as the loser of any other
 // conflict. The one who wrote the newer change has to see to it, since only
-// there is it known that the other one had not been seen; so there is one copy.
+// there is it known that the other one had not been seen.
 func (r *round) overtaken(ctx context.Context) error {
-	if r.Overtaken == nil {
+	if r.Overtaken == nil || time.Now().Before(r.later) {
 		return nil
 	}
 	if r.since == (sennit.Cursor{}) {
 		r.since, r.dirty = r.mirror.begun, true
 	}
-	newest := map[string]Older{} // by name and who wrote it
-	at := r.since
-	for {
+	newest, at, err := r.late(ctx)
+	if err != nil {
+		return err
+	}
+	begun, whole := time.Now(), true
+	for _, o := range newest {
+		if time.Since(begun) > rescueTime {
+			r.again(0)
+			return nil
+		}
+		err := r.rescue(ctx, o)
+		if err == nil {
+			r.rescued[o.key()] = true
+			continue
+		}
+		if ctx.Err() != nil {
+			return err
+		}
+		switch sennit.CodeOf(err) {
+		case sennit.Conflict: // somebody was quicker: it is looked at again
+			r.again(r.Quiet)
+			return nil
+		case sennit.Gone, sennit.NotFound, sennit.Denied, sennit.TooLarge, sennit.BadInput, sennit.Unsupported:
+			r.rescued[o.key()] = true // it would be the same next time
+		default:
+			whole = false
+		}
+		// Is it this one, or the node?
+		if _, _, down := r.Overtaken(ctx, at); down != nil {
+			return down
+		}
+		r.skips[r.nameOf(o.Path)] = "somebody's older change of it can't be kept beside it, see sennit history: " + why(err)
+	}
+	if !whole {
+		r.later = time.Now().Add(rescueRest)
+		if !r.Once {
+			r.again(rescueRest)
+		}
+		return nil
+	}
+	r.since, r.dirty = at, r.dirty || len(newest) > 0
+	clear(r.rescued)
+	return nil
+}
+
+// late lists what was overtaken and hasn't been seen to, of each path and writer
+// the newest, and up to where that is all.
+func (r *round) late(ctx context.Context) (all []Older, at sennit.Cursor, err error) {
+	newest := map[string]Older{}
+	for at = r.since; ; {
 		list, next, err := r.Overtaken(ctx, at)
 		switch sennit.CodeOf(err) {
 		case "":
 		case sennit.Gone: // the store is another one: what it knows began with the snapshot
-			list, next = nil, r.mirror.begun
+			r.since, r.dirty = r.mirror.begun, true
+			return nil, r.since, nil
 		case sennit.NotFound:
-			return nil
+			return nil, at, nil
 		default:
-			return err
+			return nil, at, err
 		}
-		for _, n := range list {
-			key := string(n.Path) + "\x00" + writer(n.Version)
-			if was, ok := newest[key]; !ok || was.Time.Before(n.Time) {
-				newest[key] = n
+		for _, o := range list {
+			log, _, _ := strings.Cut(string(o.Version), "-")
+			key := string(o.Path) + "\x00" + log
+			if was, ok := newest[key]; !ok || !o.Time.Before(was.Time) {
+				newest[key] = o
 			}
 		}
 		if at == next || len(list) == 0 {
@@ -67,49 +125,35 @@ func (r *round) overtaken(ctx context.Context) error {
 		at = next
 	}
 	for _, key := range slices.Sorted(maps.Keys(newest)) {
-		n := newest[key]
-		err := r.rescue(ctx, n)
-		switch sennit.CodeOf(err) {
-		case "":
-			continue
-		case sennit.Conflict: // somebody was quicker: all this is looked at again
-			r.again(r.Quiet)
-			return nil
-		case sennit.OverQuota:
-			return err
+		if o := newest[key]; !r.rescued[o.key()] {
+			all = append(all, o)
 		}
-		// Is it the bytes that can't be had, or the node?
-		if _, _, down := r.Overtaken(ctx, at); down != nil {
-			return down
-		}
-		r.skips[r.nameOf(n.Path)] = "somebody's older change of it can't be read, see sennit history: " + why(err)
 	}
-	r.since, r.dirty = at, r.dirty || len(newest) > 0
-	return nil
-}
-
-// writer is the log that a version is of.
-func writer(v sennit.Version) string {
-	log, _, _ := strings.Cut(string(v), "-")
-	return log
+	return all, at, nil
 }
 
 // rescue sets a value that was overtaken again: under a name that tells of the
 // conflict, or under its own if nothing has that any more.
-func (r *round) rescue(ctx context.Context, n Older) error {
-	name, v := r.nameOf(n.Path), n.value()
-	there, isThere := r.there[name]
-	if name == "" || r.leavesAny(name) || isThere && (there.content == v.content || writer(there.version) == writer(v.version)) {
+func (r *round) rescue(ctx context.Context, o Older) error {
+	name, v := r.nameOf(o.Path), o.value()
+	if name == "" || r.leavesAny(name) {
 		return nil
+	}
+	there, isThere, err := r.has(ctx, name)
+	if err != nil || isThere && there.content == v.content {
+		return err
 	}
 	to := name
 	if _, isHere := r.here[name]; isHere || isThere || r.found.blocked.covers(name) || r.dirs[name] {
-		var err error
 		done := false
-		if to, err = r.copyName(name, n.Time.Local(), func(copied string) bool {
-			done = done || r.there[copied].content == v.content
-			return !done && r.taken(copied)
-		}); err != nil || done {
+		var failed error
+		to, err = r.copyName(name, o.Time.UTC(), func(copied string) bool {
+			var have value
+			have, isThere, failed = r.has(ctx, copied)
+			done = isThere && have.content == v.content
+			return failed == nil && !done && (isThere || r.taken(copied))
+		})
+		if err = errors.Join(err, failed); err != nil || done {
 			return err
 		}
 	}
@@ -121,24 +165,36 @@ func (r *round) rescue(ctx context.Context, n Older) error {
 	defer stop()
 	alarm := time.AfterFunc(stall, stop)
 	defer alarm.Stop()
-	_, c, err := r.Bus.At(ctx, sennit.Addr{Root: r.at.Root, Path: n.Path}, n.Version)
+	_, c, err := r.Bus.At(ctx, sennit.Addr{Root: r.at.Root, Path: o.Path}, o.Version)
 	if err != nil {
 		return err
 	}
 	defer c.Close()
 	content := watched{&valueReader{ctx: ctx, Content: c}, alarm}
 	nothing := sennit.Version("")
-	if v.version, err = r.Bus.Put(ctx, sennit.Addr{Root: r.at.Root, Path: path}, n.Type, content, &nothing); err != nil {
+	if v.version, err = r.Bus.Put(ctx, sennit.Addr{Root: r.at.Root, Path: path}, o.Type, content, &nothing); err != nil {
 		return err
 	}
-	r.there[to] = v
 	r.learn(to, &v)
+	if r.only != "" {
+		r.copies[to] = true // for one file, others aren't looked for
+	}
+	r.again(0)
 	if to == name {
 		r.tell(Event{Path: name, Did: Restored})
 	} else {
 		r.tell(Event{Path: name, Did: Conflicted, Copy: to})
 	}
 	return nil
+}
+
+// has tells what value a name has.
+func (r *round) has(ctx context.Context, name string) (value, bool, error) {
+	if r.only != "" {
+		return r.ask(ctx, name)
+	}
+	v, ok := r.mirror.values[name]
+	return v, ok, nil
 }
 
 // watched is read as long as something comes.

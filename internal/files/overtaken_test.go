@@ -24,13 +24,14 @@ type crossed struct {
 	late  []files.Older
 	texts map[sennit.Version]string
 	first int // those before came before any sync
+	fails sennit.Code
 	gone  bool
 }
 
 func (c *crossed) write(name, text, by string) {
 	v := sennit.Version(by + "-" + string(rune('1'+len(c.late))))
 	c.late = append(c.late, files.Older{
-		Path: sennit.MustPath("p/" + name), Version: v, Time: time.Date(2026, 2, 3, 4, 5, len(c.late), 0, time.Local),
+		Path: sennit.MustPath("p/" + name), Version: v, Time: time.Date(2026, 2, 3, 4, 5, len(c.late), 0, time.UTC),
 		Type: "text/plain", Hash: blake3.Sum256([]byte(text)), Size: uint64(len(text)),
 	})
 	c.texts[v] = text
@@ -58,10 +59,20 @@ func (text) Close() error { return nil }
 
 func (c *crossed) At(_ context.Context, _ sennit.Addr, v sennit.Version) (sennit.Node, sennit.Content, error) {
 	s, ok := c.texts[v]
-	if !ok {
+	switch {
+	case c.fails == sennit.Unreachable:
+		return sennit.Node{}, nil, sennit.Errorf(c.fails, "nobody who has it can be reached")
+	case !ok:
 		return sennit.Node{}, nil, sennit.Errorf(sennit.Gone, "it is not held any more")
 	}
 	return sennit.Node{Version: v}, text{strings.NewReader(s)}, nil
+}
+
+func (c *crossed) Put(ctx context.Context, a sennit.Addr, typ string, from io.Reader, cond *sennit.Version) (sennit.Version, error) {
+	if c.fails == sennit.ReadOnly {
+		return "", sennit.Errorf(c.fails, "the disk is full")
+	}
+	return c.Bus.Put(ctx, a, typ, from, cond)
 }
 
 // TestSyncKeepsWhatCameTooLateToShow: a change that somebody made before they
@@ -130,8 +141,22 @@ func TestSyncKeepsWhatCameTooLateToShow(t *testing.T) {
 	}
 	once(t, o)
 
+	// What may be read later is tried again later.
+	bus.write("n.txt", "on a laptop that sleeps", "d")
+	for _, why := range []sennit.Code{sennit.Unreachable, sennit.ReadOnly} {
+		bus.fails = why
+		if r := onceFails(t, o, sennit.Partly, "1 could not be kept"); len(r.Skipped) != 1 {
+			t.Errorf("skipped %v", r.Skipped)
+		}
+	}
+	bus.fails = ""
+	once(t, o)
+	if got := disk(t, o.Dir); got["n.conflict-20260203-040509.txt"] != "- on a laptop that sleeps" {
+		t.Errorf("the directory has %v", got)
+	}
+
 	// If the node can't be asked, nothing is taken for seen to.
-	bus.write("n.txt", "late again", "d")
+	bus.write("n.txt", "late again", "e")
 	away := errors.Join(sennit.Errorf(sennit.Unreachable, "the node is away"), io.ErrUnexpectedEOF)
 	o.Overtaken = func(context.Context, sennit.Cursor) ([]files.Older, sennit.Cursor, error) {
 		return nil, sennit.Cursor{}, away
@@ -139,7 +164,26 @@ func TestSyncKeepsWhatCameTooLateToShow(t *testing.T) {
 	onceFails(t, o, sennit.Unreachable, "the node is away")
 	o.Overtaken = bus.overtaken
 	once(t, o)
-	if got := disk(t, o.Dir); got["n.conflict-20260203-040509.txt"] != "- late again" {
+	if got := disk(t, o.Dir); got["n.conflict-20260203-040510.txt"] != "- late again" {
 		t.Errorf("the directory has %v", got)
 	}
+}
+
+// TestSyncOfOneFileKeepsWhatCameTooLateToShow: beside the file, also if another
+// copy is in the tree already.
+func TestSyncOfOneFileKeepsWhatCameTooLateToShow(t *testing.T) {
+	bus := &crossed{Bus: bustest.Memory(), texts: map[sennit.Version]string{}}
+	dir := t.TempDir()
+	o := files.SyncOptions{Bus: bus, Dir: filepath.Join(dir, "n.txt"), At: at("p/n.txt"), Overtaken: bus.overtaken}
+	write(t, dir, "n.txt", []byte("here"), 0o644)
+	once(t, o)
+	put(t, bus, "p/n.conflict-20260203-040500.txt", []byte("another"), "")
+	bus.write("n.txt", "late", "a")
+	bus.write("other.txt", "late", "a")
+	once(t, o)
+	once(t, o)
+	want := map[string]string{"n.txt": "- here", "n.conflict-20260203-040500-1.txt": "- late"}
+	wantSame(t, "the directory", disk(t, dir), want)
+	want["n.conflict-20260203-040500.txt"] = "- another"
+	wantSame(t, "the tree", tree(t, bus, "p"), want)
 }

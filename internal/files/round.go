@@ -60,13 +60,13 @@ func (s *syncer) round(ctx context.Context) (next time.Duration, err error) {
 		err = r.look(ctx)
 	}
 	if err == nil {
-		err = r.overtaken(ctx)
-	}
-	if err == nil {
 		err = r.plan(ctx, time.Now())
 	}
 	if err == nil {
 		err = r.do(ctx)
+	}
+	if err == nil {
+		err = r.overtaken(ctx)
 	}
 	for name, why := range s.skips {
 		if before[name] != why {
@@ -203,6 +203,9 @@ func (r *round) names() names {
 		all[name] = true
 	}
 	for name := range r.base {
+		all[name] = true
+	}
+	for name := range r.copies {
 		all[name] = true
 	}
 	return all

@@ -46,7 +46,7 @@ const (
 	Fetched     Did = "fetched"      // the file was made like the value
 	DeletedTree Did = "deleted-tree" // the value was deleted, as the file was
 	DeletedFile Did = "deleted-file" // the file was deleted, as the value was
-	Conflicted  Did = "conflict"     // both had changed: the file has another name now, on both sides
+	Conflicted  Did = "conflict"     // both had changed: one of the two has another name now, on both sides
 	Restored    Did = "restored"     // it was deleted here while somebody else changed it: the change is back
 	Skipped     Did = "skipped"      // it can't be kept the same
 	Live        Did = "live"         // both sides are the same for the first time
@@ -57,7 +57,7 @@ const (
 type Event struct {
 	Path string `json:"path,omitempty"` // below the directory, with slashes
 	Did  Did    `json:"did"`
-	Copy string `json:"copy,omitempty"` // of a conflict: the file's other name
+	Copy string `json:"copy,omitempty"` // of a conflict: the other name
 	Why  string `json:"why,omitempty"`  // of what was skipped, or is waited for
 }
 
@@ -128,12 +128,15 @@ type syncer struct {
 	lock  interface{ Close() error }
 	state string // the name of the state file
 
-	base   map[string]agreed
-	since  sennit.Cursor // what was overtaken up to here has been seen to
-	saved  bool          // there is a state file
-	dirty  bool          // it isn't what base is
-	mirror *mirror
-	enter  func(dir string) // is called before a directory is listed; may be nil
+	base    map[string]agreed
+	since   sennit.Cursor   // what was overtaken up to here has been seen to,
+	later   time.Time       // behind that nothing is tried before this,
+	rescued map[string]bool // and so much has been done
+	copies  names           // of one file that are in the tree
+	saved   bool            // there is a state file
+	dirty   bool            // it isn't what base is
+	mirror  *mirror
+	enter   func(dir string) // is called before a directory is listed; may be nil
 
 	gone   map[string]time.Time // files of which values are left, and since when
 	absent time.Duration        // how long until those are deleted
@@ -151,7 +154,7 @@ func newSyncer(ctx context.Context, o SyncOptions) (_ *syncer, err error) {
 	if o.Rescan == 0 {
 		o.Rescan = time.Minute
 	}
-	s := &syncer{SyncOptions: o, scope: scope{at: o.At}, dir: o.Dir, state: stateName, base: map[string]agreed{}, gone: map[string]time.Time{}}
+	s := &syncer{SyncOptions: o, scope: scope{at: o.At}, dir: o.Dir, state: stateName, base: map[string]agreed{}, rescued: map[string]bool{}, copies: names{}, gone: map[string]time.Time{}}
 	info, err := os.Stat(o.Dir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, failed(err, "look at %s", o.Dir)
@@ -308,7 +311,16 @@ func splitExt(base string) (stem, ext string) {
 	return base[:len(base)-len(ext)], ext
 }
 
-// copyName is a name for the file's side of a conflict that isn't taken.
+// marked is a file's name with another end. What doesn't fit is cut off before that.
+func marked(stem, end string) string {
+	for len(stem)+len(end) > sennit.MaxComponent && stem != "" {
+		_, size := utf8.DecodeLastRuneInString(stem)
+		stem = stem[:len(stem)-size]
+	}
+	return stem + end
+}
+
+// copyName is a name for the side of a conflict that doesn't keep its own, and that isn't taken.
 func (s *syncer) copyName(name string, now time.Time, taken func(string) bool) (string, error) {
 	dir, base := path.Split(name)
 	stem, ext := splitExt(base)
@@ -318,13 +330,12 @@ func (s *syncer) copyName(name string, now time.Time, taken func(string) bool) (
 		if n > 0 {
 			end = mark + "-" + strconv.Itoa(n) + ext
 		}
-		short := stem
-		for len(short)+len(end) > sennit.MaxComponent && short != "" && s.only == "" {
-			_, size := utf8.DecodeLastRuneInString(short)
-			short = short[:len(short)-size]
+		short := stem + end
+		if s.only == "" {
+			short = marked(stem, end)
 		}
-		copied := dir + short + end
-		if _, err := s.pathOf(copied); err != nil || len(short)+len(end) > sennit.MaxComponent {
+		copied := dir + short
+		if _, err := s.pathOf(copied); err != nil || len(short) > sennit.MaxComponent {
 			return "", inTheWay("both sides changed, and its name is too long for one that tells of that")
 		}
 		if !taken(copied) {

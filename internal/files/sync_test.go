@@ -347,65 +347,75 @@ func TestSyncLosesNoSaveOfTheLastMoment(t *testing.T) {
 	if runtime.GOOS != "linux" && runtime.GOOS != "darwin" {
 		t.Skip("this system can't exchange two files in one step")
 	}
-	for _, c := range []struct {
-		name  string
-		there func(bus sennit.Bus) // what happens to the value
-	}{
-		{"the file becomes the value", func(bus sennit.Bus) { put(t, bus, "p/d/n", []byte("theirs"), "") }},
-		{"the file goes", func(bus sennit.Bus) { del(t, bus, "p/d/n") }},
-		{"a file comes", func(bus sennit.Bus) { put(t, bus, "p/d/new", []byte("theirs"), "") }},
-	} {
-		for saves := 1; saves <= 12; saves++ {
-			t.Run(fmt.Sprintf("%s, %d saves", c.name, saves), func(t *testing.T) {
-				bus := bustest.Memory()
-				o := files.SyncOptions{Bus: bus, Dir: t.TempDir(), At: at("p")}
-				write(t, o.Dir, "d/n", []byte("begun"), 0o644)
-				write(t, o.Dir, "d/stays", []byte("x"), 0o644)
-				once(t, o)
-				c.there(bus)
-				aside := filepath.Join(t.TempDir(), "aside")
-				saved, seen := 0, map[string]bool{"begun": true}
-				o.OnStep(func(doing, name string) error {
-					if doing != "renameat" || saved == saves || !strings.HasPrefix(name, "d/n") && !strings.Contains(name, "tmp-") {
-						return nil
-					}
-					saved++
-					file := filepath.Join(o.Dir, "d", "n")
-					if strings.HasPrefix(c.name, "a file comes") {
-						file += "ew"
-					}
-					if b, err := os.ReadFile(file); err == nil {
-						seen[string(b)] = true // who saves has read it
-					}
-					check(t, os.WriteFile(aside, fmt.Appendf(nil, "saved %d", saved), 0o644))
-					check(t, os.Rename(aside, file))
-					return nil
-				})
-				for range 30 {
-					o.Once, o.Quiet = true, 1
-					o.Volatile()
-					if r, err := files.Sync(t.Context(), o); err == nil && r.Files+r.Deleted == 0 {
-						break
-					}
-				}
-				if saved == 0 {
-					t.Fatal("nobody saved anything")
-				}
-				here := disk(t, o.Dir)
-				wantSame(t, "the directory", here, tree(t, bus, "p"))
-				held := map[string]bool{}
-				for _, v := range here {
-					held[strings.TrimPrefix(v, "- ")] = true
-				}
-				for n := 1; n <= saved; n++ {
-					if text := fmt.Sprintf("saved %d", n); !held[text] && !seen[text] {
-						t.Errorf("%q is lost: %v", text, here)
-					}
-				}
-				if c.name != "the file goes" && !held["theirs"] && !seen["theirs"] {
-					t.Errorf("what they wrote is lost: %v", here)
-				}
-			})
+	for _, what := range []string{"the file becomes the value", "the file goes", "a file comes"} {
+		for _, name := range []string{"d/n", "d/.n", "d/" + strings.Repeat("n", 250)} {
+			for saves := 1; saves <= 12; saves++ {
+				t.Run(fmt.Sprintf("%s, %.6s, %d saves", what, name, saves), func(t *testing.T) { saveAtTheLastMoment(t, what, name, saves) })
+			}
 		}
+	}
+}
+
+func saveAtTheLastMoment(t *testing.T, what, name string, saves int) {
+	bus := bustest.Memory()
+	o := files.SyncOptions{Bus: bus, Dir: t.TempDir(), At: at("p")}
+	o.Quiet = 1
+	o.Volatile()
+	if what != "a file comes" {
+		write(t, o.Dir, name, []byte("begun"), 0o644)
+	}
+	write(t, o.Dir, "d/stays", []byte("x"), 0o644)
+	once(t, o)
+	if what == "the file goes" {
+		del(t, bus, "p/"+name)
+	} else {
+		put(t, bus, "p/"+name, []byte("theirs"), "")
+	}
+	file := filepath.Join(o.Dir, filepath.FromSlash(name))
+	aside := filepath.Join(o.Dir, "d", "n~")
+	saved, seen := 0, map[string]bool{"begun": true}
+	o.OnStep(func(doing, at string) error {
+		if doing != "renameat" || saved == saves || at != name && !strings.Contains(at, "tmp-") {
+			return nil
+		}
+		saved++
+		b, err := os.ReadFile(file)
+		if err == nil {
+			seen[string(b)] = true // who saves has read it
+		}
+		text := fmt.Appendf(nil, "saved %d%s", saved, strings.Repeat("!", saved))
+		if saved%3 == 0 && err == nil {
+			check(t, os.WriteFile(file, text, 0o644)) // as an editor does that writes in place
+			return nil
+		}
+		check(t, os.WriteFile(aside, text, 0o644))
+		check(t, os.Rename(aside, file))
+		return nil
+	})
+	o.Once = true
+	for range 30 {
+		if r, err := files.Sync(t.Context(), o); err == nil && r.Files+r.Deleted == 0 {
+			break
+		}
+	}
+	if saved == 0 {
+		t.Fatal("nobody saved anything")
+	}
+	here := disk(t, o.Dir)
+	wantSame(t, "the directory", here, tree(t, bus, "p"))
+	held := map[string]bool{}
+	for name, v := range here {
+		held[strings.TrimPrefix(v, "- ")] = true
+		if strings.Contains(name, ".conflict-") && !strings.HasPrefix(name, "d/n") && !strings.HasPrefix(name, "d/.n.") {
+			t.Errorf("a copy is called %s", name)
+		}
+	}
+	for n := 1; n <= saved; n++ {
+		if text := fmt.Sprintf("saved %d%s", n, strings.Repeat("!", n)); !held[text] && !seen[text] {
+			t.Errorf("%q is lost: %v", text, here)
+		}
+	}
+	if what != "the file goes" && !held["theirs"] && !seen["theirs"] {
+		t.Errorf("what they wrote is lost: %v", here)
 	}
 }

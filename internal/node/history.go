@@ -140,6 +140,9 @@ func (n *Node) early(clock uint64) bool {
 // were older than what this node itself had written in the same place, or than
 // its deletion of that: who set them had not seen it, and this node hadn't seen
 // them. They show nowhere, and can be read with At for as long as they are held.
+// Of several by one writer that came together only the last is listed, and none
+// if a newer one came with them: it was made of the others.
+//
 // It lists about limit of them, and tells behind which cursor to go on; it is
 // the same one if nothing came. It fails with Gone if the cursor is another
 // store's.
@@ -153,11 +156,12 @@ func (n *Node) Overtaken(ctx context.Context, a sennit.Addr, since sennit.Cursor
 		return nil, next, sennit.Hint(sennit.Errorf(sennit.Gone, "the cursor %s is of another store", since), "begin with the cursor of a watch")
 	}
 	next = sennit.Cursor{Epoch: n.st.Epoch(), N: v.N}
+	bytes := 0
 	err = v.Arrivals(sp.num, since.N, func(x store.Arrival) error {
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
-		case len(list) >= limit:
+		case len(list) >= limit || bytes >= overtakenBytes:
 			next.N = x.N - 1
 			return store.ErrStop
 		case x.Beaten == nil:
@@ -185,11 +189,16 @@ func (n *Node) Overtaken(ctx context.Context, a sennit.Addr, since sennit.Cursor
 				return unreadable(op.Path, err)
 			}
 			list = append(list, u.Node)
+			bytes += len(u.Node.Value.Data)
 			return nil
 		})
 	})
 	return list, next, err
 }
+
+// overtakenBytes is how many bytes of values Overtaken lists at once, and those
+// of one commit more.
+const overtakenBytes = 1 << 20
 
 // Undo takes the newest change of a value back: what was there before is set
 // again, or nothing if nothing was. If the newest change deleted everything

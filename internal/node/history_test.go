@@ -2,6 +2,7 @@ package node_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -12,6 +13,9 @@ import (
 
 	"github.com/sennit/sennit"
 	"github.com/sennit/sennit/internal/bubble"
+	"github.com/sennit/sennit/internal/commit"
+	"github.com/sennit/sennit/internal/store"
+	"github.com/sennit/sennit/internal/wire"
 )
 
 func TestWhatWasDoneIsListedAndTakenBack(t *testing.T) {
@@ -103,7 +107,7 @@ func TestWhatWasDoneIsListedAndTakenBack(t *testing.T) {
 func TestWhatCameTooLateToShowIsListed(t *testing.T) {
 	newIdentity(t, "owner")
 	bubble.Test(t, func(t *testing.T) {
-		m, newLog, rules := spared(t, t)
+		m, dataLog, rules := spared(t, t)
 		defer func() { m.stop() }()
 		auth := []sennit.Hash{rules.commits[0].ID}
 		begun := uint64(time.Now().UnixMilli()) << 16
@@ -139,7 +143,7 @@ func TestWhatCameTooLateToShowIsListed(t *testing.T) {
 				since = next
 			}
 		}
-		other := newLog(1)
+		other := dataLog(1)
 		deliver := func(l *log) {
 			t.Helper()
 			if err := m.deliver(l.rec, l.whole(t)); err != nil {
@@ -161,13 +165,13 @@ func TestWhatCameTooLateToShowIsListed(t *testing.T) {
 		now := uint64(time.Now().Add(time.Second).UnixMilli()) << 16
 		other.write(t, now, auth, putOp("p/a", "newer"))
 		deliver(other)
-		third := newLog(2)
+		third := dataLog(2)
 		third.write(t, begun+2, auth, putOp("p/a", "beaten by another"))
 		deliver(third)
 		late("newer, and beaten by somebody else", root)
 
 		// What was known of when this node wrote was not overlooked.
-		known := newLog(3)
+		known := dataLog(3)
 		known.write(t, begun+3, auth, putOp("k", "known"), putOp("l", "x"))
 		if err := m.deliver(known.rec, known.run(t, 0, 1, 1, all, func(_ int, op uint32) bool { return op == 1 })); err != nil {
 			t.Fatal(err)
@@ -185,6 +189,55 @@ func TestWhatCameTooLateToShowIsListed(t *testing.T) {
 		known.write(t, begun+4, auth, putOp("k", "late"))
 		deliver(known)
 		late("after a restart", root, "k=late")
+		if err := m.stop(); err != nil {
+			t.Fatal(err)
+		}
+		st, err := store.Open(store.Config{Dir: "store", FS: m.fs})
+		if err != nil {
+			t.Fatal(err)
+		}
+		b := st.Batch()
+		b.SetLocal("clean", nil)
+		if err := errors.Join(b.Sync(), st.Close()); err != nil {
+			t.Fatal(err)
+		}
+		m = boot(t, m)
+		known.write(t, begun+5, auth, putOp("k", "later"))
+		deliver(known)
+		late("after it was killed", root, "k=later")
+
+		// Of what somebody wrote in a row the last is what they meant.
+		row := dataLog(4)
+		row.write(t, begun+6, auth, putOp("k", "first"))
+		row.write(t, begun+7, auth, putOp("k", "second"))
+		row.write(t, begun+8, auth, putOp("p/b", "first"))
+		row.write(t, uint64(time.Now().UnixMilli())<<16, auth, putOp("p/b", "newest of all"))
+		deliver(row)
+		late("several in a row", root, "k=second")
+
+		// Nobody saw what no rule allowed yet.
+		guest := newPerson("ana")
+		guest.add(secret("ana 1"))
+		guests := newLog(m.Self().Space, guest.space(), secret("ana 1"), wire.Data, 0)
+		allow := func(prefix string) *commit.Commit {
+			t.Helper()
+			g := wire.Grant{Who: wire.Who{Subject: wire.SubjectSpace, Key: guest.space()}, Prefix: sennit.Path(prefix), May: sennit.Write}
+			return rules.write(t, now, []sennit.Hash{rules.commits[len(rules.commits)-1].ID}, grantOp(g))
+		}
+		allow("elsewhere")
+		deliver(rules)
+		in := m.Intake()
+		if err := in.Evidence(t.Context(), m.Self().Space, guest.evidence()); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := in.Wait(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		guests.write(t, begun+9, []sennit.Hash{allow("").ID}, putOp("k", "by a guest"))
+		deliver(guests)
+		late("what no rule allows yet", root)
+		deliver(rules)
+		late("when a rule allows it", root, "k=by a guest")
 		for _, foreign := range []sennit.Cursor{{Epoch: since.Epoch + 1, N: 1}, {Epoch: since.Epoch, N: since.N + 1}} {
 			if _, _, err := m.Overtaken(t.Context(), root, foreign, 100); sennit.CodeOf(err) != sennit.Gone {
 				t.Errorf("a cursor of another store: %v", err)
@@ -196,7 +249,7 @@ func TestWhatCameTooLateToShowIsListed(t *testing.T) {
 			t.Errorf("one commit's worth: %v, %v", list, err)
 		}
 		if list, _, err = m.Overtaken(t.Context(), root, next, 1); err != nil || len(list) != 1 || string(list[0].Value.Data) != "late" {
-			t.Errorf("the rest: %v, %v", list, err)
+			t.Errorf("the next: %v, %v", list, err)
 		}
 	})
 }

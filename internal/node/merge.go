@@ -47,7 +47,7 @@ func (t *txn) data(sp *space, f arriving, own bool) error {
 // itself is never held: its clock follows what it was shown.
 func (t *txn) merge(sp *space, ls *logState, c *commit.Commit, size int, was before, own bool) error {
 	held := !own && t.ahead(c)
-	m := merging{t: t, sp: sp, ls: ls, c: c, fresh: c.Clock > sp.state.Clock, quiet: was.quiet, unheard: c.Seq > ls.peaks.Size}
+	m := merging{t: t, sp: sp, ls: ls, c: c, fresh: c.Clock > sp.state.Clock, quiet: was.quiet, unheard: c.Seq > ls.peaks.Size || was.waits && !was.arrived}
 	arrival := store.Arrival{Log: ls.Num, Seq: c.Seq}
 	waits, valid, whole := held, 0, c.Whole()
 	var err error
@@ -171,7 +171,8 @@ func (m *merging) one(index uint32, op *wire.Op) (shows bool, err error) {
 			return false, err
 		}
 		if effect = tree.Decide(slot, at, &now, cover); effect.Fate != tree.Live {
-			m.lost = slot == tree.Put && m.unheard && m.beaten(at, append(now[:], cover))
+			m.lost = slot == tree.Put && m.unheard && m.beaten(at, append(now[:], cover)) && !t.setAgain(m.c.Seq, op.Path)
+			m.nameBlob(slot, op) // it may be asked for, and kept
 			return false, nil
 		}
 		if slot == tree.Other {
@@ -194,12 +195,7 @@ func (m *merging) one(index uint32, op *wire.Op) (shows bool, err error) {
 	}
 	t.b.SetSlot(sp.num, op.Path, slot, pos)
 	sp.state.Deep = sp.state.Deep || slot == tree.Deep
-	if slot == tree.Put {
-		if ref := wire.BlobOf(op.Body); ref.Size > 0 {
-			t.b.NameBlob(ref, sp.num, op.Path)
-			t.blobs = true
-		}
-	}
+	t.blobs = m.nameBlob(slot, op) || t.blobs
 	switch {
 	case slot == tree.Put && sp.state.Many && !m.fresh:
 		s, _, err := t.through().shows(sp, op.Path)
@@ -275,11 +271,41 @@ func (m *merging) add(op *wire.Op, pos store.Pos) (shows bool, err error) {
 	return true, m.tellShown(l, op.Path, s)
 }
 
+// nameBlob notes that an op names a blob, if it does.
+func (m *merging) nameBlob(slot tree.Slot, op *wire.Op) bool {
+	if slot != tree.Put {
+		return false
+	}
+	ref := wire.BlobOf(op.Body)
+	if ref.Size > 0 {
+		m.t.b.NameBlob(ref, m.sp.num, op.Path)
+	}
+	return ref.Size > 0
+}
+
 // beaten reports whether an op is older than one of those that this node itself
 // wrote.
 func (m *merging) beaten(at tree.Stamp, by []tree.Stamp) bool {
-	own := m.t.n.own[ownLog{m.sp.id, wire.Data}]
-	return own != nil && slices.ContainsFunc(by, func(s tree.Stamp) bool { return s.Log == own.ID && at.Before(s) })
+	return slices.ContainsFunc(by, func(s tree.Stamp) bool { return m.t.n.wrote[s.Log] && at.Before(s) })
+}
+
+// setAgain reports whether the run that is being taken sets a path again after a
+// commit: who wrote it took the one for the base of the other.
+func (t *txn) setAgain(after uint64, p sennit.Path) bool {
+	if t.taking == nil {
+		return false
+	}
+	if t.sets == nil {
+		t.sets = map[sennit.Path]uint64{}
+		for _, c := range t.taking.commits {
+			c.Each(func(_ uint32, op *wire.Op) {
+				if op.Kind == sennit.KindPut {
+					t.sets[op.Path] = c.Seq
+				}
+			})
+		}
+	}
+	return t.sets[p] > after
 }
 
 // many notes that a path may hold more than its slots Put, Del and Deep.

@@ -17,6 +17,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime"
+	"strings"
 	"sync"
 	"time"
 
@@ -82,6 +83,7 @@ type Node struct {
 
 	arrivals uint64 // newest arrival given out; committer only
 	own      map[ownLog]*logState
+	wrote    map[sennit.Hash]bool // logs that this store began, also those that don't go on
 	logs     map[uint32]*logState // committer only
 }
 
@@ -123,7 +125,7 @@ func open(c Config) (*Node, error) {
 	n := &Node{
 		cfg: c, st: c.Store, hub: hub.New[*sennit.Update](hub.Config{Ring: 2 * sennit.MaxOps}), self: c.Identity.Principal(),
 		wake: make(chan struct{}, 1), room: make(chan struct{}),
-		own: map[ownLog]*logState{}, logs: map[uint32]*logState{},
+		own: map[ownLog]*logState{}, wrote: map[sennit.Hash]bool{}, logs: map[uint32]*logState{},
 		mail: newMail(), gathering: make(chan struct{}, 1),
 		blobs: blobs{pins: map[sennit.Blob]int{}, changed: make(chan struct{})},
 	}
@@ -161,6 +163,13 @@ func (n *Node) begin() error {
 	}
 	b := n.st.Batch()
 	b.SetLocal("clean", nil)
+	if err := v.Locals(wroteKey, func(name string, _ []byte) error {
+		id, err := sennit.ParseHash(strings.TrimPrefix(name, wroteKey))
+		n.wrote[id] = true
+		return err
+	}); err != nil {
+		return errors.Join(err, b.Drop())
+	}
 	err = v.Locals("own/", func(name string, id []byte) error {
 		l := n.st.Log(sennit.Hash(id))
 		if clean == nil || l == nil {

@@ -29,7 +29,8 @@ type txn struct {
 	blobs   bool                         // some put names one
 	taking  *checkedRun                  // what is being taken,
 	into    *logState                    // the branch that it is part of,
-	brings  map[commit.Place]sennit.Hash // and the nodes of the log's tree in it, once they are asked for
+	brings  map[commit.Place]sennit.Hash // and the nodes of the log's tree in it, once they are asked for,
+	sets    map[sennit.Path]uint64       // and the last commit in it that puts to each path, likewise
 	links   map[sennit.Space]*linker
 	nodes   []treeNode // room
 	events  []hub.Event[*sennit.Update]
@@ -155,9 +156,14 @@ func (t *txn) ownLog(sp *space, class wire.Class) (*logState, error) {
 	ls, err := t.n.logState(t.loaded, t.b.Log(rec))
 	if err == nil {
 		t.n.own[at] = ls
+		t.n.wrote[ls.ID] = true
+		t.b.SetLocal(wroteKey+ls.ID.String(), []byte{1})
 	}
 	return ls, err
 }
+
+// wroteKey begins the names of local state that say which logs this store began.
+const wroteKey = "wrote/"
 
 // grow makes commits part of their log's tree of ids.
 func (t *txn) grow(ls *logState, peaks commit.Peaks, nodes []treeNode) {
@@ -177,7 +183,7 @@ func (t *txn) take(sp *space, run *checkedRun) (added int, err error) {
 		return 0, err
 	}
 	t.taking, t.into = run, ls
-	defer func() { t.taking, t.into, t.brings = nil, nil, nil }()
+	defer func() { t.taking, t.into, t.brings, t.sets = nil, nil, nil, nil }()
 	shows, first, err := t.showsLinks(sp, ls, run)
 	if err != nil {
 		return 0, err

@@ -205,18 +205,24 @@ func (r *Replicator) Principal(host Host) (sennit.Principal, bool) {
 	return s.who, !s.who.Space.IsZero()
 }
 
+// Holding is what a host says that it serves to this node of a space.
+type Holding struct {
+	Session [16]byte // in which it says so: another one may know more
+	Scope   []sennit.Path
+}
+
 // Holders tells which hosts have a session now in which they opened a space,
-// and the prefixes that each of them says it serves to this node.
-func (r *Replicator) Holders(space sennit.Space) map[Host][]sennit.Path {
+// and what each of them serves of it.
+func (r *Replicator) Holders(space sennit.Space) map[Host]Holding {
 	r.mu.Lock()
 	sessions := maps.Clone(r.sessions)
 	r.mu.Unlock()
-	holders := map[Host][]sennit.Path{}
+	holders := map[Host]Holding{}
 	for host, s := range sessions {
 		s.mu.Lock()
 		for _, c := range s.channels {
 			if c.space == space && c.theirs != nil {
-				holders[host] = c.theirs.Scope
+				holders[host] = Holding{s.nonce, c.theirs.Scope}
 			}
 		}
 		s.mu.Unlock()

@@ -21,7 +21,7 @@ import (
 //	c <log> <seq u64>                 commit (docs/formats/stored.md)
 //	o <log> <seq u64> <index u16>     op
 //	n <log> <level> <index u64>       node of a log's id tree
-//	a <space> <arrival u64>           what arrived when: log u32, seq u64, and if there is more to say flags u8, mask
+//	a <space> <arrival u64>           what arrived when: log u32, seq u64, and if there is more to say flags u8, masks
 //	w <space> <log> <seq u64>         commit that waits, not applied or not wholly: bytes u32, u8 1 if some of it was
 //	e <space> <key 32>                evidence
 //	f <space> <log id 32>             fork proof, behind the time when it was found: u64, in ms since 1970
@@ -33,7 +33,8 @@ import (
 //	t <space> <folds u32> ...         trie of digests (package tree)
 //	d <space> <folds u32>             arrival u64 up to which the trie is up to date
 //
-// All but b, c, o, n, l, s, e, f, m and x can be rebuilt from those.
+// All but b, c, o, n, l, s, e, f, m and x can be rebuilt from those, but for
+// what an arrival says was beaten.
 const (
 	keyMeta    = 'm'
 	keyLocal   = 'x'

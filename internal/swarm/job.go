@@ -269,8 +269,8 @@ func (b *bringing) holders() map[replicate.Host][]node.Want {
 	b.mu.Unlock()
 	holders := map[replicate.Host][]node.Want{}
 	for _, w := range wants {
-		for host, scope := range b.s.cfg.Sessions.Holders(w.Space) {
-			if slices.ContainsFunc(scope, w.Path.Under) {
+		for host, h := range b.s.cfg.Sessions.Holders(w.Space) {
+			if slices.ContainsFunc(h.Scope, w.Path.Under) {
 				holders[host] = append(holders[host], w)
 			}
 		}

@@ -62,7 +62,7 @@ type pull struct {
 	held    map[sennit.Space]uint64 // bytes of blobs that are here
 	running map[sennit.Blob]*item
 	resting map[sennit.Blob]*rest
-	holders map[sennit.Space]map[replicate.Host][]sennit.Path
+	holders map[sennit.Space]map[replicate.Host]replicate.Holding
 	full    error
 	budget  uint64
 }
@@ -156,7 +156,7 @@ func (p *pull) follow(s *Swarm, changed *bool) error {
 // meet learns who holds what is followed. What nobody had is tried again when
 // somebody else comes.
 func (p *pull) meet(s *Swarm) {
-	holders := map[sennit.Space]map[replicate.Host][]sennit.Path{}
+	holders := map[sennit.Space]map[replicate.Host]replicate.Holding{}
 	p.mu.Lock()
 	for _, it := range p.line {
 		for _, w := range it.wants {
@@ -171,9 +171,9 @@ func (p *pull) meet(s *Swarm) {
 	defer p.mu.Unlock()
 	fresh := map[sennit.Space]bool{}
 	for id, hosts := range holders {
-		for host, scope := range hosts {
+		for host, h := range hosts {
 			old, ok := p.holders[id][host]
-			fresh[id] = fresh[id] || !ok || !slices.Equal(old, scope)
+			fresh[id] = fresh[id] || !ok || old.Session != h.Session || !slices.Equal(old.Scope, h.Scope)
 		}
 	}
 	p.holders = holders
@@ -237,8 +237,8 @@ func (p *pull) room(it *item) bool {
 // served reports whether somebody says that they serve the blob; p.mu is held.
 func (p *pull) served(it *item) bool {
 	for _, w := range it.wants {
-		for _, scope := range p.holders[w.Space] {
-			if slices.ContainsFunc(scope, w.Path.Under) {
+		for _, h := range p.holders[w.Space] {
+			if slices.ContainsFunc(h.Scope, w.Path.Under) {
 				return true
 			}
 		}

@@ -51,7 +51,7 @@ type Dialer func(ctx context.Context, host replicate.Host) (Conn, error)
 // touch with.
 type Sessions interface {
 	Principal(replicate.Host) (sennit.Principal, bool)
-	Holders(sennit.Space) map[replicate.Host][]sennit.Path
+	Holders(sennit.Space) map[replicate.Host]replicate.Holding
 	Changed() <-chan struct{}
 }
 
