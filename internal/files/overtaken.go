@@ -37,6 +37,7 @@ func (o *Older) value() value {
 const (
 	rescueTime = 10 * time.Second // in which no more copies are begun
 	rescueRest = time.Minute      // before what failed is tried again
+	lookAgain  = 1000             // arrivals that are looked at again rather than remembered to be done
 )
 
 // overtaken keeps what others wrote before they knew what was written here, and
@@ -90,7 +91,7 @@ func (r *round) overtaken(ctx context.Context) error {
 		}
 		return nil
 	}
-	r.since, r.dirty = at, r.dirty || len(newest) > 0
+	r.since, r.dirty = at, r.dirty || len(newest) > 0 || at.N > r.kept.N+lookAgain
 	clear(r.rescued)
 	return nil
 }

@@ -89,7 +89,7 @@ func (s *syncer) remember(ctx context.Context) error {
 	if err := s.disk.saveState(s.state, state{s.at.String(), s.since, s.base}); err != nil {
 		return err
 	}
-	s.dirty, s.saved = false, true
+	s.dirty, s.saved, s.kept = false, true, s.since
 	return nil
 }
 

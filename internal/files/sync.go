@@ -132,6 +132,7 @@ type syncer struct {
 	since   sennit.Cursor   // what was overtaken up to here has been seen to,
 	later   time.Time       // behind that nothing is tried before this,
 	rescued map[string]bool // and so much has been done
+	kept    sennit.Cursor   // since, as the state file has it
 	copies  names           // of one file that are in the tree
 	saved   bool            // there is a state file
 	dirty   bool            // it isn't what base is
@@ -221,7 +222,7 @@ func (s *syncer) load(ctx context.Context) error {
 		return sennit.Hint(sennit.Errorf(sennit.Conflict, "%s is kept the same as %s, not as %s", s.Dir, st.at, s.at),
 			"remove "+filepath.Join(s.dir, s.state)+" if that is over")
 	}
-	s.base, s.since, s.saved = st.names, st.since, true
+	s.base, s.since, s.kept, s.saved = st.names, st.since, st.since, true
 	return nil
 }
 
