@@ -311,7 +311,59 @@ func (n *Node) CollectBlobs(ctx context.Context) (removed uint64, err error) {
 		}
 		return cmp.Or(err, ctx.Err())
 	})
-	return removed, err
+	return removed, cmp.Or(err, n.forgetNames(ctx))
+}
+
+// forgetAtOnce bounds the names of blobs that are forgotten in one batch.
+const forgetAtOnce = 1 << 12
+
+// forgetNames forgets that puts which don't count any more named blobs that
+// aren't here.
+func (n *Node) forgetNames(ctx context.Context) error {
+	v, err := n.st.View()
+	if err != nil {
+		return err
+	}
+	defer v.Release()
+	stale := func(name store.BlobName) (bool, error) {
+		if here, err := n.cfg.Blobs.Has(ctx, name.Blob); here || err != nil {
+			return false, err
+		}
+		if named, err := n.namesBlob(v, name); named || err != nil {
+			return false, err
+		}
+		id, _ := n.st.SpaceByNum(name.Space)
+		full, err := n.KeepsAll(id)
+		return !full, err
+	}
+	var names []store.BlobName
+	forget := func() error {
+		return n.submit(ctx, &request{done: make(chan result, 1), reads: true, do: func(b *store.Batch) error {
+			for _, name := range names {
+				named, err := n.namesBlob(b, name)
+				if err != nil {
+					return err
+				}
+				if !named {
+					b.UnnameBlob(name.Blob, name.Space, name.Path)
+				}
+			}
+			return nil
+		}}).err
+	}
+	if err := v.AllBlobNames(func(name store.BlobName) error {
+		gone, err := stale(name)
+		if gone {
+			names = append(names, name)
+		}
+		if err == nil && len(names) == forgetAtOnce {
+			err, names = forget(), names[:0]
+		}
+		return cmp.Or(err, ctx.Err())
+	}); err != nil || len(names) == 0 {
+		return err
+	}
+	return forget()
 }
 
 func (n *Node) collectBlob(ctx context.Context, ref sennit.Blob) (removed bool, err error) {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/sennit/sennit/internal/node"
 	"github.com/sennit/sennit/internal/replicate"
+	"github.com/sennit/sennit/internal/store"
 	"github.com/sennit/sennit/internal/wire"
 )
 
@@ -474,6 +475,38 @@ func TestAFetchEndsWithItsContext(t *testing.T) {
 		}
 		if err := s.Fetch(t.Context(), w); sennit.CodeOf(err) != sennit.Gone {
 			t.Errorf("after that: %v", err)
+		}
+	})
+}
+
+// TestNamesOfBlobsThatNeverCameAreForgotten: a follower without room for a large
+// value that is set over and over remembers only what it is now.
+func TestNamesOfBlobsThatNeverCameAreForgotten(t *testing.T) {
+	inBubble(t, func(t *testing.T, n *net) {
+		a, b := n.peer(t, "a"), n.peer(t, "b", func(p *peer) { p.budget = 1 })
+		b.join(a)
+		var last sennit.Blob
+		for i := range 5 {
+			last = a.put("film", bytesOf(uint64(i), 1e5))
+		}
+		time.Sleep(time.Minute)
+		if _, err := b.n.CollectBlobs(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		v, err := b.st.View()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer v.Release()
+		var named []sennit.Blob
+		if err := v.AllBlobNames(func(name store.BlobName) error {
+			named = append(named, name.Blob)
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+		if len(named) != 1 || named[0] != last {
+			t.Errorf("%d blobs are remembered", len(named))
 		}
 	})
 }

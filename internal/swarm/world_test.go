@@ -50,6 +50,7 @@ type peer struct {
 	full   func() error
 	serve  func(ctx context.Context, p *peer, c swarm.Conn) // instead of the swarm's, if set
 
+	st    *store.Store
 	n     *node.Node
 	r     *replicate.Replicator
 	s     *swarm.Swarm
@@ -105,6 +106,7 @@ func (p *peer) start() {
 	if err != nil {
 		p.t.Fatal(err)
 	}
+	p.st = st
 	if p.blobs, err = blob.Open(blob.Config{Dir: "blobs", FS: p.fs, SyncEvery: 16}); err != nil {
 		p.t.Fatal(err)
 	}
