@@ -33,34 +33,10 @@ func (t *txn) branch(run *checkedRun) (*logState, error) {
 			return ls, err
 		}
 	}
-	if ok, err := t.branchesOff(run); err != nil {
-		return nil, err
-	} else if !ok {
+	if run.before.Size > 0 {
 		return nil, sennit.Errorf(sennit.Conflict, "log %s: the commits before %d, which come first, aren't here", run.id, run.before.Size+1)
 	}
 	return newLogState(&store.Log{Num: unstored, ID: run.id, Rec: run.rec}), nil
-}
-
-// branchesOff reports whether a run that continues no branch begins another one:
-// at the log's beginning, or where one that is here was as well.
-func (t *txn) branchesOff(run *checkedRun) (bool, error) {
-	if run.before.Size == 0 || !t.reading {
-		return run.before.Size == 0, nil
-	}
-	for _, l := range t.b.Branches(run.id) {
-		ls, err := t.n.logState(t.loaded, l)
-		if err != nil {
-			return false, err
-		}
-		if ls.peaks.Size < run.before.Size {
-			continue
-		}
-		past, ok, err := t.b.Peaks(l.Num, run.before.Size)
-		if err != nil || ok && same(&past, &run.before) {
-			return err == nil, err
-		}
-	}
-	return false, nil
 }
 
 // continues reports whether a run is of the same history as what is here of a

@@ -2,6 +2,7 @@ package node
 
 import (
 	"maps"
+	"math"
 	"slices"
 
 	"github.com/sennit/sennit"
@@ -21,7 +22,18 @@ type Feed struct {
 	n     *Node
 	space sennit.Space
 	may   Filter
-	Known map[sennit.Hash]uint64 // commits of each log that the reader has the tree of
+	Known map[sennit.Hash]uint64 // commits of each log that the reader has the tree of, or apart
+}
+
+// apart stands for the commits that a reader has of a log of which it has
+// another branch: it is told all of it from the log's beginning on.
+const apart = math.MaxUint64
+
+// Behind takes that the reader has only so many commits of a log as they are here.
+func (f *Feed) Behind(log sennit.Hash, size uint64) {
+	if f.Known[log] = size; size == 0 {
+		f.Known[log] = apart // it may have some, but not these
+	}
 }
 
 // Feed begins to read a space for a reader.

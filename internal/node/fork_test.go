@@ -3,6 +3,7 @@ package node_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -18,6 +19,7 @@ import (
 	"github.com/sennit/sennit/internal/keys"
 	"github.com/sennit/sennit/internal/node"
 	"github.com/sennit/sennit/internal/store"
+	"github.com/sennit/sennit/internal/tree"
 	"github.com/sennit/sennit/internal/wire"
 )
 
@@ -482,9 +484,9 @@ func TestBothBranchesOfANewLogComeInOneGroup(t *testing.T) {
 	}
 }
 
-// TestABranchBeginsWhereAnotherOneWas: a run need not begin at the log's
-// beginning to be of a branch that isn't here, if what comes before it is.
-func TestABranchBeginsWhereAnotherOneWas(t *testing.T) {
+// TestABranchIsToldFromTheBeginning: to a reader who has another branch a log is
+// told so that each message can be taken by itself, however small they are.
+func TestABranchIsToldFromTheBeginning(t *testing.T) {
 	newIdentity(t, "owner")
 	if err := inBubble(t, func(f failer) {
 		m, newLog, rules := spared(f, t)
@@ -496,31 +498,31 @@ func TestABranchBeginsWhereAnotherOneWas(t *testing.T) {
 			a.write(f, now+uint64(i), auth, chunkOp("s", fmt.Sprint(i, ",")))
 		}
 		b := a.fork(7)
-		for i := range 3 {
-			b.write(f, now+uint64(20+i), auth, chunkOp("s", fmt.Sprint("b", i, ",")))
-		}
-		if err := m.deliver(a.rec, a.whole(f)); err != nil {
-			f.Fatalf("one branch: %v", err)
-		}
-		// It is told in pieces, of which the first has nothing new.
-		if err := m.deliver(b.rec, b.run(f, 0, 1, 7, all, allOps), b.run(f, 7, 8, 9, all, allOps), b.run(f, 9, 10, 10, all, allOps)); err != nil {
-			f.Fatalf("the other: %v", err)
-		}
-		n, err := m.Bus(m.Owner()).Get(context.Background(), sennit.Addr{Root: "me", Path: "s"})
-		if want := "0,1,2,3,4,5,6,7,8,9,10,b0,b1,b2,"; err != nil || string(n.Value.Data) != want {
-			f.Fatalf("the stream is %q, %v", n.Value.Data, err)
-		}
-		if n := len(m.Forks(m.Self().Space)); n != 1 {
-			f.Fatalf("%d proofs", n)
-		}
-		m.whole(f, "the node")
+		b.write(f, now+20, auth, chunkOp("s", "b,"))
 		other := boot(f, &machine{id: newIdentity(t, "left"), fs: vfs.NewMem()})
 		defer other.stop()
-		relay(f, m, other, m.Self().Space, how{limit: 100})
-		other.whole(f, "the reader")
-		if has, told := other.index(f, m.Self().Space), m.index(f, m.Self().Space); has != told {
-			f.Fatalf("the reader has%s\nof%s", has, told)
+		relay(f, m, other, m.Self().Space, how{limit: 1 << 20}) // the rules
+		if err := errors.Join(m.deliver(b.rec, b.whole(f)), other.deliver(a.rec, a.whole(f))); err != nil {
+			f.Fatalf("a branch each: %v", err)
 		}
+		var paths []sennit.Path
+		for _, c := range append(a.commits, b.commits...) {
+			paths = append(paths, tree.Moment("s", c.Clock))
+		}
+		slices.Sort(paths)
+		for _, pushed := range [][]sennit.Path{slices.Compact(paths), nil} {
+			relay(f, m, other, m.Self().Space, how{limit: 100, pushed: pushed})
+			relay(f, other, m, m.Self().Space, how{limit: 100, pushed: pushed})
+			if one, two := m.index(f, m.Self().Space), other.index(f, m.Self().Space); one != two {
+				f.Fatalf("one has%s\nthe other%s", one, two)
+			}
+		}
+		n, err := m.Bus(m.Owner()).Get(context.Background(), sennit.Addr{Root: "me", Path: "s"})
+		if want := "0,1,2,3,4,5,6,7,8,9,10,b,"; err != nil || string(n.Value.Data) != want {
+			f.Fatalf("the stream is %q, %v", n.Value.Data, err)
+		}
+		m.whole(f, "one")
+		other.whole(f, "the other")
 	}); err != nil {
 		t.Fatal(err)
 	}

@@ -281,6 +281,27 @@ func TestPartsAgree(t *testing.T) {
 	}
 }
 
+// TestHistoriesThatFailed plays again what the long proof has found.
+func TestHistoriesThatFailed(t *testing.T) {
+	for _, name := range []string{"owner", "left", "right", "third"} {
+		newIdentity(t, name)
+	}
+	for _, found := range []struct {
+		what  string
+		batch uint64
+		shows int
+	}{
+		{"both branches of a new log in one group: what they share counted twice", 677, 1},
+		{"a log told in small pieces to who has another branch: it never ended", 66, 36},
+	} {
+		t.Run(found.what, func(t *testing.T) {
+			if at, err := playMany(t, found.batch<<32, found.shows, found.batch%4 == 3); err != nil {
+				t.Errorf("history %d: %v", at, err)
+			}
+		})
+	}
+}
+
 func playMany(t *testing.T, seed uint64, shows int, drops bool) (at int, err error) {
 	err = inBubble(t, func(f failer) {
 		x := newTroupe(f, t, drops)

@@ -200,9 +200,6 @@ func (t *txn) take(sp *space, run *checkedRun) (added int, err error) {
 		t.forked = t.forked || len(t.b.Branches(run.id)) > 0
 		ls.Log = t.b.Branch(run.rec)
 		t.n.logs[ls.Num] = ls
-		for i, at := range commit.Decompose(0, run.before.Size) {
-			t.b.PutNode(ls.Num, at, run.before.Nodes[i])
-		}
 	}
 	if run.rec.Class == wire.Authority {
 		err = t.authority(sp, fresh)

@@ -328,14 +328,19 @@ func relay(t failer, from, to *machine, space sennit.Space, how how) {
 			var behind *node.Behind
 			if err := in.Run(ctx, run); errors.As(err, &behind) {
 				// As a session does: start where the reader says.
-				f.Known[run.Log] = behind.Size
+				f.Behind(run.Log, behind.Size)
 				again = true
 			} else if err != nil && sennit.CodeOf(err) != sennit.Denied {
 				t.Fatalf("relay a run: %v", err)
 			}
 		}
 		_, err := in.Wait(ctx)
-		again = again || sennit.CodeOf(err) == sennit.Conflict
+		if sennit.CodeOf(err) == sennit.Conflict { // the next session would be told so
+			again = true
+			for _, run := range b.Runs {
+				f.Behind(run.Log, 0)
+			}
+		}
 		if err != nil && sennit.CodeOf(err) != sennit.Denied && sennit.CodeOf(err) != sennit.Conflict {
 			t.Fatalf("relay: %v", err)
 		}

@@ -148,7 +148,7 @@ func (c *channel) correct(feed *node.Feed, needs map[sennit.Hash]uint64) error {
 	}
 	for log, size := range needs {
 		if have, ok := sizes[log]; ok {
-			feed.Known[log] = min(size, have)
+			feed.Behind(log, min(size, have))
 		}
 	}
 	return nil
