@@ -42,6 +42,7 @@ func (r *round) remove(ctx context.Context, name string) error {
 		return nil
 	}
 	r.forget(name)
+	delete(r.here, name)
 	r.report.Deleted++
 	r.tell(Event{Path: name, Did: DeletedFile})
 	return nil

@@ -257,8 +257,8 @@ func (d *disk) rename(from, to string) error {
 	return err
 }
 
-// maxSwaps is how often two files change names until the newest save, which
-// comes as often, is laid beside the others.
+// maxSwaps is how often two files change names. If somebody saves as often, the
+// one without a name is laid beside the other.
 const maxSwaps = 9
 
 // replace gives a file, which is like made, the name of one that is as it was,
@@ -331,6 +331,9 @@ func (d *disk) swapBack(temp, name string, made, saved stat) error {
 func (d *disk) lay(temp, name string) error {
 	dir, base := path.Split(name)
 	stem, ext := splitExt(base)
+	if len(ext) > sennit.MaxComponent/2 {
+		stem, ext = base, ""
+	}
 	for n := 1; ; n++ {
 		err := d.renameat(temp, dir+marked(stem, copyMark+strconv.Itoa(n)+ext), false)
 		if !errors.Is(err, fs.ErrExist) {

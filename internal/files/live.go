@@ -73,10 +73,13 @@ func (s *syncer) live(ctx context.Context) error {
 			wait.changed(time.Now())
 			continue
 		case <-ask.C:
-			if s.Overtaken != nil && s.since != (sennit.Cursor{}) && time.Now().After(s.later) {
-				if list, _, err := s.Overtaken(ctx, s.since); err == nil && len(list) > 0 {
-					wait.changed(time.Now())
-				}
+			late := s.due()
+			if s.Overtaken != nil && s.since != (sennit.Cursor{}) && !late {
+				list, _, err := s.Overtaken(ctx, s.since)
+				late = err == nil && len(list) > 0
+			}
+			if late {
+				wait.changed(time.Now())
 			}
 			continue
 		case <-wait.timer():

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -33,11 +32,12 @@ func (o *Older) value() value {
 	return value{content: content{hash: o.Hash, size: o.Size, exec: isExec(o.Type)}, version: o.Version}
 }
 
-// Bounds of what is done in one round about what was overtaken.
+// Bounds of what is done about what was overtaken.
 const (
-	rescueTime = 10 * time.Second // in which no more copies are begun
+	rescueTime = 10 * time.Second // in which a round of a live sync begins copies
 	rescueRest = time.Minute      // before what failed is tried again
 	lookAgain  = 1000             // arrivals that are looked at again rather than remembered to be done
+	maxTodo    = 1000             // copies that are still to be made; what is beyond is left to history
 )
 
 // overtaken keeps what others wrote before they knew what was written here, and
@@ -45,101 +45,133 @@ const (
 // conflict. The one who wrote the newer change has to see to it, since only
 // there is it known that the other one had not been seen.
 func (r *round) overtaken(ctx context.Context) error {
-	if r.Overtaken == nil || time.Now().Before(r.later) {
+	if r.Overtaken == nil {
 		return nil
 	}
-	if r.since == (sennit.Cursor{}) {
-		r.since, r.dirty = r.mirror.begun, true
-	}
-	newest, at, err := r.late(ctx)
-	if err != nil {
+	if err := r.late(ctx); err != nil {
 		return err
 	}
-	begun, whole := time.Now(), true
-	for _, o := range newest {
-		if time.Since(begun) > rescueTime {
+	// What failed lately comes last.
+	slices.SortStableFunc(r.todo, func(a, b Older) int { return r.tried[a.key()].Compare(r.tried[b.key()]) })
+	begun := time.Now()
+	left := make([]Older, 0, len(r.todo))
+	defer func() { r.todo = left }()
+	for i, o := range r.todo {
+		if now := time.Now(); now.Before(r.tried[o.key()]) {
+			left = append(left, o)
+			continue
+		} else if !r.Once && now.Sub(begun) > rescueTime {
+			left = append(left, r.todo[i:]...)
 			r.again(0)
 			return nil
 		}
 		err := r.rescue(ctx, o)
 		if err == nil {
-			r.rescued[o.key()] = true
+			r.done(o, "")
 			continue
 		}
-		if ctx.Err() != nil {
-			return err
-		}
-		switch sennit.CodeOf(err) {
-		case sennit.Conflict: // somebody was quicker: it is looked at again
-			r.again(r.Quiet)
-			return nil
-		case sennit.Gone, sennit.NotFound, sennit.Denied, sennit.TooLarge, sennit.BadInput, sennit.Unsupported:
-			r.rescued[o.key()] = true // it would be the same next time
-		default:
-			whole = false
+		if sennit.CodeOf(err) == sennit.Conflict { // somebody was quicker: what is there is known now
+			left = append(left, o)
+			r.again(0)
+			continue
 		}
 		// Is it this one, or the node?
-		if _, _, down := r.Overtaken(ctx, at); down != nil {
-			return down
+		if _, _, down := r.Overtaken(ctx, r.since); ctx.Err() != nil || down != nil {
+			left = append(left, r.todo[i:]...)
+			return errors.Join(ctx.Err(), down)
 		}
-		r.skips[r.nameOf(o.Path)] = "somebody's older change of it can't be kept beside it, see sennit history: " + why(err)
-	}
-	if !whole {
-		r.later = time.Now().Add(rescueRest)
-		if !r.Once {
-			r.again(rescueRest)
+		reason := "somebody's older change of it can't be kept beside it, see sennit history: " + why(err)
+		if never(err) {
+			r.done(o, reason)
+			continue
 		}
-		return nil
+		left = append(left, o)
+		r.tried[o.key()] = time.Now().Add(rescueRest)
+		r.unkept[r.nameOf(o.Path)] = reason
+		r.skips[r.nameOf(o.Path)] = reason
 	}
-	r.since, r.dirty = at, r.dirty || len(newest) > 0 || at.N > r.kept.N+lookAgain
-	clear(r.rescued)
 	return nil
 }
 
-// late lists what was overtaken and hasn't been seen to, of each path and writer
-// the newest, and up to where that is all.
-func (r *round) late(ctx context.Context) (all []Older, at sennit.Cursor, err error) {
-	newest := map[string]Older{}
-	for at = r.since; ; {
-		list, next, err := r.Overtaken(ctx, at)
+// never reports whether an error would be the same next time.
+func never(err error) bool {
+	switch sennit.CodeOf(err) {
+	case sennit.Gone, sennit.NotFound, sennit.Denied, sennit.TooLarge, sennit.BadInput, sennit.Unsupported:
+		return true
+	}
+	return errors.As(err, new(inTheWay))
+}
+
+// done remembers that something that was overtaken has been seen to: it is kept
+// now, or there is a reason why it can't be.
+func (r *round) done(o Older, reason string) {
+	delete(r.tried, o.key())
+	r.dirty = true
+	if name := r.nameOf(o.Path); reason == "" {
+		delete(r.unkept, name)
+	} else {
+		r.unkept[name], r.skips[name] = reason, reason
+	}
+}
+
+// due reports whether something can be tried again now.
+func (s *syncer) due() bool {
+	return slices.ContainsFunc(s.todo, func(o Older) bool { return time.Now().After(s.tried[o.key()]) })
+}
+
+// late learns what was overtaken since it last asked: of each path and writer
+// the newest is to be kept.
+func (r *round) late(ctx context.Context) error {
+	if r.since == (sennit.Cursor{}) {
+		r.since, r.dirty = r.mirror.begun, true
+	}
+	newest := map[string]int{}
+	by := func(o *Older) string {
+		log, _, _ := strings.Cut(string(o.Version), "-")
+		return string(o.Path) + "\x00" + log
+	}
+	for i := range r.todo {
+		newest[by(&r.todo[i])] = i
+	}
+	for {
+		list, next, err := r.Overtaken(ctx, r.since)
 		switch sennit.CodeOf(err) {
 		case "":
 		case sennit.Gone: // the store is another one: what it knows began with the snapshot
 			r.since, r.dirty = r.mirror.begun, true
-			return nil, r.since, nil
+			return nil
 		case sennit.NotFound:
-			return nil, at, nil
+			return nil
 		default:
-			return nil, at, err
+			return err
 		}
 		for _, o := range list {
-			log, _, _ := strings.Cut(string(o.Version), "-")
-			key := string(o.Path) + "\x00" + log
-			if was, ok := newest[key]; !ok || !o.Time.Before(was.Time) {
-				newest[key] = o
+			i, ok := newest[by(&o)]
+			switch name := r.nameOf(o.Path); {
+			case name == "" || r.leavesAny(name):
+			case ok && o.Time.Before(r.todo[i].Time):
+			case ok:
+				r.todo[i] = o
+			case len(r.todo) == maxTodo:
+				r.unkept[name] = "too many older changes are to be kept beside newer ones: this one is in sennit history only"
+			default:
+				newest[by(&o)] = len(r.todo)
+				r.todo = append(r.todo, o)
 			}
 		}
-		if at == next || len(list) == 0 {
-			at = next
-			break
+		r.dirty = r.dirty || len(list) > 0 || next.N > r.kept.N+lookAgain
+		if r.since == next || len(list) == 0 {
+			r.since = next
+			return nil
 		}
-		at = next
+		r.since = next
 	}
-	for _, key := range slices.Sorted(maps.Keys(newest)) {
-		if o := newest[key]; !r.rescued[o.key()] {
-			all = append(all, o)
-		}
-	}
-	return all, at, nil
 }
 
 // rescue sets a value that was overtaken again: under a name that tells of the
 // conflict, or under its own if nothing has that any more.
 func (r *round) rescue(ctx context.Context, o Older) error {
 	name, v := r.nameOf(o.Path), o.value()
-	if name == "" || r.leavesAny(name) {
-		return nil
-	}
 	there, isThere, err := r.has(ctx, name)
 	if err != nil || isThere && there.content == v.content {
 		return err
@@ -174,6 +206,11 @@ func (r *round) rescue(ctx context.Context, o Older) error {
 	content := watched{&valueReader{ctx: ctx, Content: c}, alarm}
 	nothing := sennit.Version("")
 	if v.version, err = r.Bus.Put(ctx, sennit.Addr{Root: r.at.Root, Path: path}, o.Type, content, &nothing); err != nil {
+		if sennit.CodeOf(err) == sennit.Conflict {
+			if have, ok, failed := r.ask(ctx, to); failed == nil && ok {
+				r.learn(to, &have)
+			}
+		}
 		return err
 	}
 	r.learn(to, &v)

@@ -25,6 +25,7 @@ type crossed struct {
 	texts map[sennit.Version]string
 	first int // those before came before any sync
 	fails sennit.Code
+	away  map[sennit.Version]bool
 	gone  bool
 }
 
@@ -60,8 +61,8 @@ func (text) Close() error { return nil }
 func (c *crossed) At(_ context.Context, _ sennit.Addr, v sennit.Version) (sennit.Node, sennit.Content, error) {
 	s, ok := c.texts[v]
 	switch {
-	case c.fails == sennit.Unreachable:
-		return sennit.Node{}, nil, sennit.Errorf(c.fails, "nobody who has it can be reached")
+	case c.fails == sennit.Unreachable || c.away[v]:
+		return sennit.Node{}, nil, sennit.Errorf(sennit.Unreachable, "nobody who has it can be reached")
 	case !ok:
 		return sennit.Node{}, nil, sennit.Errorf(sennit.Gone, "it is not held any more")
 	}
@@ -185,5 +186,76 @@ func TestSyncOfOneFileKeepsWhatCameTooLateToShow(t *testing.T) {
 	want := map[string]string{"n.txt": "- here", "n.conflict-20260203-040500-1.txt": "- late"}
 	wantSame(t, "the directory", disk(t, dir), want)
 	want["n.conflict-20260203-040500.txt"] = "- another"
+	wantSame(t, "the tree", tree(t, bus, "p"), want)
+}
+
+// TestSyncMakesEachCopyOnce: also while another one can't be made, which is told
+// each time, and whatever becomes of the copy.
+func TestSyncMakesEachCopyOnce(t *testing.T) {
+	bus := &crossed{Bus: bustest.Memory(), texts: map[sennit.Version]string{}}
+	o := files.SyncOptions{Bus: bus, Dir: t.TempDir(), At: at("p"), Overtaken: bus.overtaken}
+	long := strings.Repeat("d/", 10) + strings.Repeat("n", 200)
+	deep := strings.Repeat(strings.Repeat("e", 240)+"/", 4) + "0123456789012345678901234567890123456789012"
+	for _, name := range []string{"a", "b", "c", long, deep} {
+		write(t, o.Dir, name, []byte("here"), 0o644)
+	}
+	once(t, o)
+	bus.write("a", "late a", "x")
+	bus.write("b", "late b", "x")
+	delete(bus.texts, bus.late[1].Version)
+	bus.away = map[sennit.Version]bool{bus.late[1].Version: true} // on a laptop that is gone
+	bus.write("c", "late c", "x")
+	bus.write(long, "late", "x")
+	bus.write(deep, "late, and no name fits", "x")
+	put(t, bus, "p/seen-late", []byte("x"), "")
+	r := onceFails(t, o, sennit.Partly, "2 could not be kept")
+	skipped := map[string]bool{}
+	for _, s := range r.Skipped {
+		skipped[s.Path] = true
+	}
+	if !skipped["b"] || !skipped[deep] {
+		t.Errorf("skipped %v", r.Skipped)
+	}
+	copyOfA := "a.conflict-20260203-040500"
+	if got := disk(t, o.Dir); got[copyOfA] != "- late a" || got["c.conflict-20260203-040502"] != "- late c" {
+		t.Errorf("the directory has %v", got)
+	}
+	check(t, os.Remove(filepath.Join(o.Dir, copyOfA)))
+	for range 2 {
+		if r := onceFails(t, o, sennit.Partly, "1 could not be kept"); r.Skipped[0].Path != "b" {
+			t.Errorf("skipped %v", r.Skipped)
+		}
+	}
+	bus.away = nil
+	bus.texts[bus.late[1].Version] = "late b"
+	once(t, o)
+	got := disk(t, o.Dir)
+	if got["b.conflict-20260203-040501"] != "- late b" {
+		t.Errorf("the directory has %v", got)
+	}
+	for name := range got {
+		if strings.HasPrefix(name, "a.conflict-") {
+			t.Errorf("the copy that was removed is back: %s", name)
+		}
+	}
+}
+
+// TestSyncMeetsAnotherCopyOfTheSameName: somebody else makes one meanwhile.
+func TestSyncMeetsAnotherCopyOfTheSameName(t *testing.T) {
+	bus := &crossed{Bus: bustest.Memory(), texts: map[sennit.Version]string{}}
+	o := files.SyncOptions{Bus: bus, Dir: t.TempDir(), At: at("p")}
+	write(t, o.Dir, "a", []byte("here"), 0o644)
+	once(t, o)
+	o.Overtaken = func(ctx context.Context, since sennit.Cursor) ([]files.Older, sennit.Cursor, error) {
+		if len(bus.late) == 0 {
+			bus.write("a", "late", "x")
+			put(t, bus, "p/a.conflict-20260203-040500", []byte("another's"), "")
+		}
+		return bus.overtaken(ctx, since)
+	}
+	once(t, o)
+	once(t, o)
+	want := map[string]string{"a": "- here", "a.conflict-20260203-040500": "- another's", "a.conflict-20260203-040500-1": "- late"}
+	wantSame(t, "the directory", disk(t, o.Dir), want)
 	wantSame(t, "the tree", tree(t, bus, "p"), want)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"maps"
 	"strings"
 	"sync"
 	"time"
@@ -42,7 +43,7 @@ func (s *syncer) round(ctx context.Context) (next time.Duration, err error) {
 	}
 	r := &round{syncer: s}
 	before := s.skips
-	s.skips = map[string]string{}
+	s.skips = maps.Clone(s.unkept)
 	at := s.at.Path
 	if s.only != "" {
 		at = at.Parent()
@@ -86,7 +87,7 @@ func (s *syncer) remember(ctx context.Context) error {
 	if err := s.disk.flush(ctx); err != nil || !s.dirty && s.saved {
 		return err
 	}
-	if err := s.disk.saveState(s.state, state{s.at.String(), s.since, s.base}); err != nil {
+	if err := s.disk.saveState(s.state, state{s.at.String(), s.since, s.todo, s.base}); err != nil {
 		return err
 	}
 	s.dirty, s.saved, s.kept = false, true, s.since

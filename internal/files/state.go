@@ -40,6 +40,7 @@ func (a *agreed) unchanged(s stat) bool {
 type state struct {
 	at    string        // the address of the tree that the directory is kept the same as
 	since sennit.Cursor // as in syncer
+	todo  []Older       // likewise
 	names map[string]agreed
 }
 
@@ -67,6 +68,16 @@ type stateLine struct {
 	Seen    int64  `json:"seen"`
 }
 
+// todoLine is a line of what was overtaken and isn't kept yet.
+type todoLine struct {
+	Overtaken string    `json:"overtaken"` // the path
+	Version   string    `json:"version"`
+	Time      time.Time `json:"time"`
+	Type      string    `json:"type,omitempty"`
+	Hash      string    `json:"hash"`
+	Size      uint64    `json:"size"`
+}
+
 const stateFormat = 1
 
 // encodeState is a state as a file: lines of JSON, and one with the BLAKE3 hash
@@ -84,6 +95,11 @@ func encodeState(s state) ([]byte, error) {
 	for _, name := range slices.Sorted(maps.Keys(s.names)) {
 		a := s.names[name]
 		if err := e.Encode(stateLine{name, a.hash.String(), a.size, a.exec, string(a.version), a.mtime, a.seen}); err != nil {
+			return nil, err
+		}
+	}
+	for _, o := range s.todo {
+		if err := e.Encode(todoLine{string(o.Path), string(o.Version), o.Time, o.Type, o.Hash.String(), o.Size}); err != nil {
 			return nil, err
 		}
 	}
@@ -125,11 +141,24 @@ func decodeState(r io.Reader) (state, error) {
 			s.at, head = h.At, true
 			continue
 		}
-		var l stateLine
+		var l struct {
+			stateLine
+			Overtaken string    `json:"overtaken"`
+			Time      time.Time `json:"time"`
+			Type      string    `json:"type"`
+		}
 		if err := json.Unmarshal(line, &l); err != nil {
 			return state{}, errDamaged
 		}
 		hash, err := sennit.ParseHash(l.Hash)
+		if l.Overtaken != "" {
+			p, bad := sennit.ParsePath(l.Overtaken)
+			if err != nil || bad != nil || len(s.todo) == maxTodo {
+				return state{}, errDamaged
+			}
+			s.todo = append(s.todo, Older{p, sennit.Version(l.Version), l.Time, l.Type, hash, l.Size})
+			continue
+		}
 		if p, bad := sennit.ParsePath(l.Name); err != nil || bad != nil || string(p) != l.Name || p == "" {
 			return state{}, errDamaged
 		}

@@ -128,16 +128,17 @@ type syncer struct {
 	lock  interface{ Close() error }
 	state string // the name of the state file
 
-	base    map[string]agreed
-	since   sennit.Cursor   // what was overtaken up to here has been seen to,
-	later   time.Time       // behind that nothing is tried before this,
-	rescued map[string]bool // and so much has been done
-	kept    sennit.Cursor   // since, as the state file has it
-	copies  names           // of one file that are in the tree
-	saved   bool            // there is a state file
-	dirty   bool            // it isn't what base is
-	mirror  *mirror
-	enter   func(dir string) // is called before a directory is listed; may be nil
+	base   map[string]agreed
+	since  sennit.Cursor        // behind the arrivals of which it is known what they overtook
+	kept   sennit.Cursor        // since, as the state file has it
+	todo   []Older              // what was overtaken and isn't kept yet
+	tried  map[string]time.Time // of those that failed: when to try again
+	unkept map[string]string    // why somebody's older change isn't beside a name
+	copies names                // of one file that are in the tree
+	saved  bool                 // there is a state file
+	dirty  bool                 // it isn't what base is
+	mirror *mirror
+	enter  func(dir string) // is called before a directory is listed; may be nil
 
 	gone   map[string]time.Time // files of which values are left, and since when
 	absent time.Duration        // how long until those are deleted
@@ -155,7 +156,7 @@ func newSyncer(ctx context.Context, o SyncOptions) (_ *syncer, err error) {
 	if o.Rescan == 0 {
 		o.Rescan = time.Minute
 	}
-	s := &syncer{SyncOptions: o, scope: scope{at: o.At}, dir: o.Dir, state: stateName, base: map[string]agreed{}, rescued: map[string]bool{}, copies: names{}, gone: map[string]time.Time{}}
+	s := &syncer{SyncOptions: o, scope: scope{at: o.At}, dir: o.Dir, state: stateName, base: map[string]agreed{}, tried: map[string]time.Time{}, unkept: map[string]string{}, copies: names{}, gone: map[string]time.Time{}}
 	info, err := os.Stat(o.Dir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, failed(err, "look at %s", o.Dir)
@@ -222,7 +223,7 @@ func (s *syncer) load(ctx context.Context) error {
 		return sennit.Hint(sennit.Errorf(sennit.Conflict, "%s is kept the same as %s, not as %s", s.Dir, st.at, s.at),
 			"remove "+filepath.Join(s.dir, s.state)+" if that is over")
 	}
-	s.base, s.since, s.kept, s.saved = st.names, st.since, st.since, true
+	s.base, s.since, s.kept, s.todo, s.saved = st.names, st.since, st.since, st.todo, true
 	return nil
 }
 

@@ -91,7 +91,7 @@ func snapshot(ctx context.Context, bus sennit.Bus, at sennit.Addr) (*mirror, err
 	return m, err
 }
 
-// stall is how long a snapshot may bring nothing.
+// stall is how long a node may bring nothing.
 const stall = 30 * time.Second
 
 // readMirror reads a watch up to the end of its snapshot.

@@ -311,7 +311,10 @@ func (n *Node) CollectBlobs(ctx context.Context) (removed uint64, err error) {
 		}
 		return cmp.Or(err, ctx.Err())
 	})
-	return removed, cmp.Or(err, n.forgetNames(ctx))
+	if err != nil {
+		return removed, err
+	}
+	return removed, n.forgetNames(ctx)
 }
 
 // forgetAtOnce bounds the names of blobs that are forgotten in one batch.

@@ -29,7 +29,8 @@ type Feed struct {
 // another branch: it is told all of it from the log's beginning on.
 const apart = math.MaxUint64
 
-// Behind takes that the reader has only so many commits of a log as they are here.
+// Behind takes that the reader has only the first size commits of the branch of
+// a log that is here; none: it may have another branch.
 func (f *Feed) Behind(log sennit.Hash, size uint64) {
 	if f.Known[log] = size; size == 0 {
 		f.Known[log] = apart // it may have some, but not these

@@ -119,7 +119,7 @@ func (t *txn) refold(sp *space) error {
 	if err == nil {
 		err = t.b.Waiting(sp.num, func(log uint32, seq uint64, w store.Wait) error {
 			if !w.Arrived {
-				all = append(all, place{log: log, seq: seq})
+				all = append(all, place{log, seq, before{waited: true}})
 			}
 			return nil
 		})

@@ -19,6 +19,7 @@ type before struct {
 	store.Wait      // if it waits
 	waits      bool // not all of it counted
 	arrived    bool // some of it counted
+	waited     bool // none of it did, while it waited until now
 	quiet      bool // what it brings is not told: its watches start over
 }
 
@@ -47,7 +48,7 @@ func (t *txn) data(sp *space, f arriving, own bool) error {
 // itself is never held: its clock follows what it was shown.
 func (t *txn) merge(sp *space, ls *logState, c *commit.Commit, size int, was before, own bool) error {
 	held := !own && t.ahead(c)
-	m := merging{t: t, sp: sp, ls: ls, c: c, fresh: c.Clock > sp.state.Clock, quiet: was.quiet, unheard: c.Seq > ls.peaks.Size || was.waits && !was.arrived}
+	m := merging{t: t, sp: sp, ls: ls, c: c, fresh: c.Clock > sp.state.Clock, quiet: was.quiet, unheard: c.Seq > ls.peaks.Size || (was.waits || was.waited) && !was.arrived}
 	arrival := store.Arrival{Log: ls.Num, Seq: c.Seq}
 	waits, valid, whole := held, 0, c.Whole()
 	var err error
@@ -171,7 +172,7 @@ func (m *merging) one(index uint32, op *wire.Op) (shows bool, err error) {
 			return false, err
 		}
 		if effect = tree.Decide(slot, at, &now, cover); effect.Fate != tree.Live {
-			m.lost = slot == tree.Put && m.unheard && m.beaten(at, append(now[:], cover)) && !t.setAgain(m.c.Seq, op.Path)
+			m.lost = slot == tree.Put && m.unheard && m.beaten(at, append(now[:], cover)) && !m.setAgain(op.Path)
 			m.nameBlob(slot, op) // it may be asked for, and kept
 			return false, nil
 		}
@@ -289,23 +290,35 @@ func (m *merging) beaten(at tree.Stamp, by []tree.Stamp) bool {
 	return slices.ContainsFunc(by, func(s tree.Stamp) bool { return m.t.n.wrote[s.Log] && at.Before(s) })
 }
 
-// setAgain reports whether the run that is being taken sets a path again after a
+// setAgain reports whether the run that is being taken sets a path again after the
 // commit: who wrote it took the one for the base of the other.
-func (t *txn) setAgain(after uint64, p sennit.Path) bool {
+func (m *merging) setAgain(p sennit.Path) bool {
+	t := m.t
 	if t.taking == nil {
 		return false
 	}
 	if t.sets == nil {
-		t.sets = map[sennit.Path]uint64{}
+		t.sets = map[sennit.Path]set{}
 		for _, c := range t.taking.commits {
 			c.Each(func(_ uint32, op *wire.Op) {
 				if op.Kind == sennit.KindPut {
-					t.sets[op.Path] = c.Seq
+					t.sets[op.Path] = set{c, *op}
 				}
 			})
 		}
 	}
-	return t.sets[p] > after
+	last, ok := t.sets[p]
+	if !ok || last.c.Seq <= m.c.Seq || t.ahead(last.c) {
+		return false
+	}
+	counts, err := t.valid(m.sp, m.ls, last.c, &last.op)
+	return counts && err == nil // whoever merges that op meets the error
+}
+
+// set is a put in a commit.
+type set struct {
+	c  *commit.Commit
+	op wire.Op
 }
 
 // many notes that a path may hold more than its slots Put, Del and Deep.

@@ -30,7 +30,7 @@ type txn struct {
 	taking  *checkedRun                  // what is being taken,
 	into    *logState                    // the branch that it is part of,
 	brings  map[commit.Place]sennit.Hash // and the nodes of the log's tree in it, once they are asked for,
-	sets    map[sennit.Path]uint64       // and the last commit in it that puts to each path, likewise
+	sets    map[sennit.Path]set          // and the last put in it to each path, likewise
 	links   map[sennit.Space]*linker
 	nodes   []treeNode // room
 	events  []hub.Event[*sennit.Update]

@@ -33,7 +33,7 @@ import (
 //	t <space> <folds u32> ...         trie of digests (package tree)
 //	d <space> <folds u32>             arrival u64 up to which the trie is up to date
 //
-// All but b, c, o, n, l, s, e, f, m and x can be rebuilt from those, but for
+// All but b, c, o, n, l, s, e, f, m and x can be rebuilt from those, except for
 // what an arrival says was beaten.
 const (
 	keyMeta    = 'm'
