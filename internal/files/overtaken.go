@@ -87,8 +87,7 @@ func (r *round) overtaken(ctx context.Context) error {
 		}
 		left = append(left, o)
 		r.tried[o.key()] = time.Now().Add(rescueRest)
-		r.unkept[r.nameOf(o.Path)] = reason
-		r.skips[r.nameOf(o.Path)] = reason
+		r.leave(r.nameOf(o.Path), reason)
 	}
 	return nil
 }
@@ -110,9 +109,13 @@ func (r *round) done(o Older, reason string) {
 	if name := r.nameOf(o.Path); reason == "" {
 		delete(r.unkept, name)
 	} else {
-		r.unkept[name], r.skips[name] = reason, reason
+		r.leave(name, reason)
 	}
 }
+
+// leave tells, in this round and the next ones, why somebody's older change
+// isn't beside a name.
+func (r *round) leave(name, reason string) { r.unkept[name], r.skips[name] = reason, reason }
 
 // due reports whether something can be tried again now.
 func (s *syncer) due() bool {
@@ -153,7 +156,7 @@ func (r *round) late(ctx context.Context) error {
 			case ok:
 				r.todo[i] = o
 			case len(r.todo) == maxTodo:
-				r.unkept[name] = "too many older changes are to be kept beside newer ones: this one is in sennit history only"
+				r.leave(name, "too many older changes are to be kept beside newer ones: this one is in sennit history only")
 			default:
 				newest[by(&o)] = len(r.todo)
 				r.todo = append(r.todo, o)

@@ -165,17 +165,23 @@ func (f *Feed) Authority(limit int, known func(id sennit.Hash) bool) (*Batch, er
 	return out, err
 }
 
+// viewOf is a view to read one space in; nil if there is nothing of it.
+func (n *Node) viewOf(id sennit.Space) (v *store.View, num uint32, err error) {
+	num, ok := n.st.Space(id)
+	if !ok {
+		return nil, 0, nil
+	}
+	v, err = n.st.View()
+	return v, num, err
+}
+
 // Live tells the live ops at some paths of a space.
 func (n *Node) Live(id sennit.Space, paths []sennit.Path) (Picks, error) {
-	v, err := n.st.View()
-	if err != nil {
+	v, num, err := n.viewOf(id)
+	if v == nil {
 		return nil, err
 	}
 	defer v.Release()
-	num, ok := n.st.Space(id)
-	if !ok {
-		return nil, nil
-	}
 	store.SortPaths(paths)
 	picks := Picks{}
 	err = v.Each(num, paths, func(_ int, _ tree.Slot, pos store.Pos) error {
@@ -201,15 +207,11 @@ const lookForNewest = 1 << 14
 // gets, at most count of them. It looks at what came in the last lookForNewest
 // ops, so it may find fewer.
 func (n *Node) Newest(id sennit.Space, may Filter, count int) (Picks, error) {
-	v, err := n.st.View()
-	if err != nil {
+	v, num, err := n.viewOf(id)
+	if v == nil {
 		return nil, err
 	}
 	defer v.Release()
-	num, ok := n.st.Space(id)
-	if !ok {
-		return nil, nil
-	}
 	picks, looked := Picks{}, 0
 	return picks, v.ArrivalsBack(num, func(a store.Arrival) error {
 		if l := n.st.LogByNum(a.Log); a.Seq == 0 || l == nil || l.Rec.Class != wire.Data {
@@ -243,15 +245,11 @@ func (n *Node) Newest(id sennit.Space, may Filter, count int) (Picks, error) {
 
 // Logs tells the logs of a space and how many commits of each are here.
 func (n *Node) Logs(id sennit.Space) (map[sennit.Hash]uint64, error) {
-	v, err := n.st.View()
-	if err != nil {
+	v, num, err := n.viewOf(id)
+	if v == nil {
 		return nil, err
 	}
 	defer v.Release()
-	num, ok := n.st.Space(id)
-	if !ok {
-		return nil, nil
-	}
 	sizes := map[sennit.Hash]uint64{}
 	for _, l := range n.st.Logs(num) {
 		if n.st.Log(l.ID) != l {
@@ -267,30 +265,22 @@ func (n *Node) Logs(id sennit.Space) (map[sennit.Hash]uint64, error) {
 // LastArrival is the number of the newest arrival in a space, 0 if there is
 // none.
 func (n *Node) LastArrival(id sennit.Space) (uint64, error) {
-	v, err := n.st.View()
-	if err != nil {
+	v, num, err := n.viewOf(id)
+	if v == nil {
 		return 0, err
 	}
 	defer v.Release()
-	num, ok := n.st.Space(id)
-	if !ok {
-		return 0, nil
-	}
 	return v.LastArrival(num)
 }
 
 // Ancestry lists the authority commits that somebody has whose heads are given:
 // those that are here, and all that they descend from.
 func (n *Node) Ancestry(id sennit.Space, heads []sennit.Hash) (map[sennit.Hash]bool, error) {
-	v, err := n.st.View()
-	if err != nil {
+	v, num, err := n.viewOf(id)
+	if v == nil {
 		return nil, err
 	}
 	defer v.Release()
-	num, ok := n.st.Space(id)
-	if !ok {
-		return nil, nil
-	}
 	named := map[sennit.Hash][]sennit.Hash{}
 	for _, l := range n.st.Logs(num) {
 		if l.Rec.Class != wire.Authority {

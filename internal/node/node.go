@@ -171,8 +171,10 @@ func (n *Node) begin() error {
 		return errors.Join(err, b.Drop())
 	}
 	err = v.Locals("own/", func(name string, id []byte) error {
-		n.wrote[sennit.Hash(id)] = true
-		b.SetLocal(wroteKey+sennit.Hash(id).String(), []byte{1})
+		if id := sennit.Hash(id); !n.wrote[id] { // it was begun before that was noted
+			n.wrote[id] = true
+			b.SetLocal(wroteKey+id.String(), []byte{1})
+		}
 		l := n.st.Log(sennit.Hash(id))
 		if clean == nil || l == nil {
 			b.SetLocal(name, nil)

@@ -2,6 +2,7 @@ package node_test
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strconv"
 	"sync"
@@ -248,20 +249,11 @@ func grouped(f failer, m *machine) (together func(rec wire.Log, runs ...*wire.Ru
 			wrote <- err
 		}()
 		synctest.Wait()
-		in := m.Intake()
-		if err := in.Log(rec); err != nil {
-			f.Fatalf("log: %v", err)
-		}
-		for _, run := range runs {
-			if err := in.Run(ctx, run); err != nil {
-				f.Fatalf("run: %v", err)
-			}
-		}
+		taken := make(chan error, 1)
+		go func() { taken <- m.deliver(rec, runs...) }()
+		synctest.Wait()
 		release()
-		if err := <-wrote; err != nil {
-			f.Fatalf("write: %v", err)
-		}
-		if _, err := in.Wait(ctx); err != nil {
+		if err := errors.Join(<-wrote, <-taken); err != nil {
 			f.Fatalf("what came in one group: %v", err)
 		}
 	}
