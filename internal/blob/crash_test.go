@@ -325,6 +325,32 @@ func TestWhatFailedToSyncDoesNotCount(t *testing.T) {
 	mustHold(t, s, data)
 }
 
+// What fails to be written back counts no more than what fails to be synced:
+// the file system tells an error once only.
+func TestWhatFailedToBeWrittenBackDoesNotCount(t *testing.T) {
+	const parts = 5 // the fourth brings enough to be written back
+	data := noise(1, parts*blob.MaxSlice*blob.Piece)
+	from := sourceOf(t, data)
+	fails := true
+	s := open(t, blob.Config{Dir: dir, FS: errorfs.Wrap(vfs.NewMem(), errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if fails && op.Kind == errorfs.OpFileSyncTo {
+			return syscall.EIO
+		}
+		return nil
+	}))})
+	f := begin(t, s, named(data))
+	for i := range uint64(3) {
+		put(t, f, from, i*blob.MaxSlice, blob.MaxSlice)
+	}
+	mustFail(t, f.Put(t.Context(), 3*blob.MaxSlice, blob.MaxSlice, sliceOf(t, from, 3*blob.MaxSlice, blob.MaxSlice)), sennit.Internal, "write back", named(data).Root.String())
+	if got := f.Missing(0, 9); !slices.Equal(got, []blob.Range{{First: 0, End: parts * blob.MaxSlice}}) {
+		t.Fatalf("missing is %v", got)
+	}
+	fails = false
+	fetchAll(t, s, f, from)
+	mustHold(t, s, data)
+}
+
 // A disk that is full, for a moment or for long, is told as such, loses nothing,
 // and is used again when there is room.
 func TestAFullDiskAtEveryOperation(t *testing.T) {

@@ -14,6 +14,10 @@ import (
 // enough that the sync adds little.
 const syncEvery = 1024
 
+// pushEvery is how many pieces are written before the disk is made to begin
+// with them.
+const pushEvery = 64
+
 // partial is a blob that is partly here. A piece counts when it and all nodes
 // above it were written. The file that says so to the next process is written
 // when the data was synced, so that it needs no proof afterwards.
@@ -23,6 +27,7 @@ type partial struct {
 	// For whoever has the claim.
 	users    int      // fetches that are open
 	file     vfs.File // nil if nobody writes
+	pushes   bool     // the file system can write back a part of the file
 	unsynced uint64   // pieces written and not synced
 	durable  ranges   // what the file says
 
@@ -157,6 +162,7 @@ func (s *Store) fill(p *partial, want Range, slice []byte) error {
 		return err
 	}
 	slice = slice[sizeLen:]
+	before := p.unsynced
 	err := walk(pieces(p.ref), want, func(r Range) error {
 		n := nodeSize(p.ref, r)
 		b := slice[:n]
@@ -183,6 +189,8 @@ func (s *Store) fill(p *partial, want Range, slice []byte) error {
 		return s.complete(p)
 	case p.unsynced >= s.syncEvery:
 		return s.checkpoint(p)
+	case p.unsynced/pushEvery > before/pushEvery:
+		return s.push(p, pieceAt(want.End))
 	}
 	return nil
 }
@@ -193,6 +201,22 @@ func (s *Store) openFile(p *partial) (err error) {
 	}
 	if p.file, err = s.fs.OpenReadWrite(s.path(fileName(p.ref)), vfs.WriteCategoryUnspecified); err != nil {
 		return failed(err, "open blob %s", p.ref.Root)
+	}
+	p.pushes = true
+	return nil
+}
+
+// push makes the disk begin with what was written, so that syncing it finds
+// most of it done. It waits for what was pushed before.
+func (s *Store) push(p *partial, end int64) error {
+	if !p.pushes {
+		return nil
+	}
+	all, err := p.file.SyncTo(end)
+	p.pushes = !all // where it syncs everything it helps nothing
+	if err != nil {
+		p.distrust()
+		return failed(err, "write back blob %s", p.ref.Root)
 	}
 	return nil
 }
@@ -207,11 +231,16 @@ func (s *Store) sync(p *partial) error {
 		}
 	}
 	if err != nil {
-		p.closeFile()
-		p.unsynced = 0
-		p.change(func() { p.have = slices.Clone(p.durable) })
+		p.distrust()
 	}
 	return err
+}
+
+// distrust forgets what was not durable before.
+func (p *partial) distrust() {
+	p.closeFile()
+	p.unsynced = 0
+	p.change(func() { p.have = slices.Clone(p.durable) })
 }
 
 // checkpoint makes the pieces that are here durable. The caller has the claim.

@@ -104,8 +104,12 @@ func processor(t *testing.T, n *node) time.Duration {
 	return time.Duration(ticks) * 10 * time.Millisecond
 }
 
-// resident is the memory that a node has, in bytes.
-func resident(t *testing.T, n *node) int {
+// resident is the memory that a node has, in bytes, and peak the most that it
+// had (proc(5)).
+func resident(t *testing.T, n *node) int { t.Helper(); return memory(t, n, "VmRSS:") }
+func peak(t *testing.T, n *node) int     { t.Helper(); return memory(t, n, "VmHWM:") }
+
+func memory(t *testing.T, n *node, line string) int {
 	t.Helper()
 	f, err := os.Open(fmt.Sprintf("/proc/%d/status", n.ready.PID))
 	if err != nil {
@@ -113,7 +117,7 @@ func resident(t *testing.T, n *node) int {
 	}
 	defer f.Close()
 	for lines := bufio.NewScanner(f); lines.Scan(); {
-		if rest, ok := strings.CutPrefix(lines.Text(), "VmRSS:"); ok {
+		if rest, ok := strings.CutPrefix(lines.Text(), line); ok {
 			k, err := strconv.Atoi(strings.Fields(rest)[0])
 			if err != nil {
 				t.Fatal(err)
@@ -121,6 +125,6 @@ func resident(t *testing.T, n *node) int {
 			return k << 10
 		}
 	}
-	t.Fatal("no VmRSS")
+	t.Fatalf("no %s", line)
 	return 0
 }
