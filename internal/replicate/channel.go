@@ -41,9 +41,10 @@ type channel struct {
 	parts
 	strays int // messages with ops of which this node takes no part, since it said so
 
-	mine   *wire.Open // last sent
-	theirs *wire.Open // last received
-	rounds int        // of authority exchange without agreement
+	mine   *wire.Open  // last sent
+	theirs *wire.Open  // last received
+	rounds int         // of authority exchange without agreement
+	rules  sennit.Hash // the authority on which both sides agreed last
 
 	pumping bool       // the peer gets what arrives
 	at      uint64     // up to which it was sent

@@ -46,8 +46,15 @@ func (c *channel) divide() (less bool) {
 	if !now.in.Equal(was.in) {
 		c.past.anew()
 	}
-	if !now.both.Equal(was.both) {
-		// What a comparison says that is under way is about something else.
+	rules := c.rules
+	if c.mine.Authority == c.theirs.Authority {
+		rules = c.mine.Authority
+	}
+	if !now.both.Equal(was.both) || rules != c.rules {
+		// What a comparison says that is under way is about something else. By
+		// other rules other ops count, and of those that a cut leaves it may have
+		// to be proved again that they do.
+		c.rules = rules
 		c.synced, c.differs, c.again, c.next = false, true, 0, time.Time{}
 	}
 	if !now.out.Equal(was.out) || c.feed == nil {
