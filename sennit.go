@@ -289,6 +289,13 @@ type WatchOptions struct {
 	// Messages says that live messages are wanted as well: those that are sent
 	// while the watch is live. Who comes late gets none that were sent before.
 	Messages bool
+
+	// Wake, if it is set, lets one goroutine read many watches: after a Next
+	// that found nothing and failed because its context had ended, it is called
+	// when there may be something. It may be called for nothing, must not
+	// block, and must not call the bus. A bus at the far end of a connection
+	// refuses it as [Unsupported].
+	Wake func()
 }
 
 // UpdateKind says what an [Update] tells.

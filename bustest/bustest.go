@@ -93,6 +93,7 @@ func Run(t *testing.T, open func(t *testing.T) sennit.Bus) {
 		{"a tail loses nothing while many write", watchTailMany},
 		{"a wait that ends loses nothing", watchWaitEnds},
 		{"closing a watch", watchClose},
+		{"one reader of many watches is woken for each", watchWake},
 		{"many watches", watchCrowd},
 
 		{"a tail resumes at each cursor", resumeTail},

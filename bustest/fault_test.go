@@ -335,6 +335,14 @@ var faults = map[string]func(*bus){
 			return b.Bus.Send(ctx, a, v, min(life, sennit.MaxMessageLife))
 		}
 	},
+	"a watch calls nobody": func(b *bus) {
+		b.watch = func(p []sennit.Pattern, o sennit.WatchOptions) ([]sennit.Pattern, sennit.WatchOptions) {
+			if o.Wake != nil {
+				o.Wake = func() {}
+			}
+			return p, o
+		}
+	},
 	"closing leaves a waiter waiting": func(b *bus) { b.close = func(sennit.Watch) error { return nil } },
 }
 

@@ -23,6 +23,7 @@ type modelWatch struct {
 	pending []sennit.Update // what is left of the snapshot
 	at      int             // of the log: this much was told
 	sent    int             // of the mail: this much was told, or isn't wanted
+	asleep  bool            // a goroutine waits to call Wake
 	epoch   uint64          // in which it was told
 	closed  bool
 }
@@ -115,8 +116,13 @@ func (w *modelWatch) Next(ctx context.Context) ([]sennit.Update, error) {
 		if err != nil || len(updates) > 0 {
 			return updates, err
 		}
+		if err := ctx.Err(); err != nil {
+			w.sleep(wake)
+			return nil, err
+		}
 		select {
 		case <-ctx.Done():
+			w.sleep(wake)
 			return nil, ctx.Err()
 		case <-w.done:
 		case <-wake:
@@ -150,6 +156,27 @@ func (w *modelWatch) take() ([]sennit.Update, <-chan struct{}, error) {
 	}
 	w.sent = len(world.mail)
 	return updates, world.wake, nil
+}
+
+// sleep has Wake called when there may be something.
+func (w *modelWatch) sleep(wake <-chan struct{}) {
+	world := w.view.world
+	world.mu.Lock()
+	defer world.mu.Unlock()
+	if w.o.Wake == nil || w.asleep || w.closed {
+		return
+	}
+	w.asleep = true
+	go func() {
+		select {
+		case <-wake:
+		case <-w.done:
+		}
+		world.mu.Lock()
+		w.asleep = false
+		world.mu.Unlock()
+		w.o.Wake()
+	}()
 }
 
 // tell appends what the watcher learns of f. Unless the watch is a tail, it

@@ -363,6 +363,81 @@ func watchClose(t *testing.T, bus sennit.Bus) {
 	}
 }
 
+// watchWake reads many watches from one goroutine, which only looks at those
+// that called.
+func watchWake(t *testing.T, bus sennit.Bus) {
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	const crowd, rounds = 20, 30
+	called := make(chan int, 1000)
+	watches := make([]sennit.Watch, crowd)
+	for i := range watches {
+		w, err := bus.Watch(t.Context(), []sennit.Pattern{subtree(fmt.Sprintf("p/%d", i%5))}, sennit.WatchOptions{
+			Tail: i%2 == 0, Messages: i%3 == 0,
+			Wake: func() { called <- i },
+		})
+		if sennit.CodeOf(err) == sennit.Unsupported {
+			return // it is at the far end of a connection
+		}
+		if err != nil {
+			t.Fatalf("a watch that wakes: %v", err)
+		}
+		t.Cleanup(func() { w.Close() })
+		watches[i] = w
+	}
+	last := make([]string, crowd)
+	look := func(i int) {
+		for {
+			updates, err := watches[i].Next(over)
+			if err != nil {
+				if !errors.Is(err, context.Canceled) {
+					t.Fatalf("Next of watch %d: %v", i, err)
+				}
+				return
+			}
+			for _, u := range updates {
+				if u.Kind == sennit.Set || u.Kind == sennit.Message {
+					last[i] = string(u.Node.Value.Data)
+				}
+			}
+		}
+	}
+	for i := range watches {
+		look(i)
+	}
+	late := time.After(patience)
+	for n := range rounds {
+		message, want := n%3 == 2, fmt.Sprint(n)
+		var changes []sennit.Change
+		for p := range 5 {
+			path := fmt.Sprintf("p/%d/x", p)
+			changes = append(changes, putting(path, want))
+			if !message {
+				continue
+			}
+			if err := bus.Send(t.Context(), me(path), text(want), time.Minute); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if !message {
+			write(t, bus, changes...)
+		}
+		for i := range last {
+			if message && i%3 != 0 {
+				continue // it takes no messages
+			}
+			for last[i] != want {
+				select {
+				case j := <-called:
+					look(j)
+				case <-late:
+					t.Fatalf("in round %d watch %d had got %q, and nobody called", n, i, last[i])
+				}
+			}
+		}
+	}
+}
+
 func watchCrowd(t *testing.T, bus sennit.Bus) {
 	crowd := make([]*reader, 50)
 	for i := range crowd {

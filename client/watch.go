@@ -72,6 +72,9 @@ func subscription(patterns []sennit.Pattern, o sennit.WatchOptions) (url.URL, er
 	if len(patterns) == 0 {
 		return url.URL{}, sennit.Errorf(sennit.BadInput, "a watch without a pattern")
 	}
+	if o.Wake != nil {
+		return url.URL{}, sennit.Errorf(sennit.Unsupported, "a watch over HTTP has a goroutine of its own, and wakes nobody")
+	}
 	if o.Newest < 0 || o.Queue < 0 {
 		return url.URL{}, sennit.Errorf(sennit.BadInput, "a watch of the newest %d, with a queue of %d bytes", o.Newest, o.Queue)
 	}

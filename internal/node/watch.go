@@ -211,8 +211,10 @@ func (w *watch) subscribe() {
 	}
 	var wake func()
 	var mail *hub.Sub[*Message]
-	if w.rouse != nil {
+	if w.rouse != nil || w.o.Wake != nil {
 		wake = w.wake
+	}
+	if w.rouse != nil {
 		mail = w.b.n.mail.hub.Subscribe(topics, wake)
 	}
 	sub := w.b.n.hub.Subscribe(topics, wake)
@@ -236,21 +238,27 @@ func (w *watch) subscribe() {
 	}
 }
 
-// wake lets a Next that waits look again.
+// wake lets a Next that waits look again, or has it called.
 func (w *watch) wake() {
 	select {
 	case w.rouse <- struct{}{}:
-	default:
+	default: // also without a channel
+	}
+	if w.o.Wake != nil {
+		w.o.Wake()
 	}
 }
 
 // wait waits until there may be something new.
 func (w *watch) wait(ctx context.Context) error {
-	if w.rouse == nil {
-		return w.sub.Wait(ctx)
-	}
 	if !w.quiet { // only who found nothing is woken
 		return nil
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if w.rouse == nil {
+		return w.sub.Wait(ctx)
 	}
 	select {
 	case <-w.rouse:
