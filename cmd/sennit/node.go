@@ -44,7 +44,7 @@ of the flags. Flags come before variables, and variables before the file.`,
 			if err := cfg.Load(); err != nil {
 				return err
 			}
-			return daemon.Run(cmd.Context(), cfg, func(r daemon.Ready) { a.ready(r, noOpen) })
+			return daemon.Run(cmd.Context(), cfg, func(r daemon.Ready, _ sennit.Bus) { a.ready(r, noOpen) })
 		},
 	}
 	f := cmd.Flags()

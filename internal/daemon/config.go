@@ -1,8 +1,10 @@
 package daemon
 
 import (
+	"cmp"
 	"errors"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -34,7 +36,9 @@ type Config struct {
 	Name    string   `toml:"name"`    // of this device, for a new identity
 	Log     string   `toml:"log"`     // "error", "warn", "info" or "debug"
 
-	Now func() time.Time `toml:"-"` // default time.Now
+	Now    func() time.Time `toml:"-"` // default time.Now
+	Logger *slog.Logger     `toml:"-"` // default: text on standard error, of the level Log
+	Fatal  func(error)      `toml:"-"` // is told that the disk failed, and must not return; default: it ends the process
 }
 
 // DataDir tells the data directory: what was asked for, SENNIT_DATA, or the
@@ -74,24 +78,36 @@ func (c *Config) Load() error {
 	if env := os.Getenv("SENNIT_LISTEN"); env != "" {
 		listen = strings.Split(env, ",")
 	}
-	pick := func(dst *string, env, file, def string) {
-		for _, v := range []string{os.Getenv(env), file, def} {
-			if *dst == "" {
-				*dst = v
-			}
-		}
+	for _, set := range []struct {
+		dst       *string
+		env, file string
+	}{
+		{&c.HTTP, "SENNIT_HTTP", file.HTTP},
+		{&c.LAN, "SENNIT_LAN", file.LAN},
+		{&c.Hidden, "SENNIT_HIDDEN", file.Hidden},
+		{&c.Guests, "SENNIT_GUESTS", file.Guests},
+		{&c.Reserve, "SENNIT_RESERVE", file.Reserve},
+		{&c.Name, "SENNIT_NAME", file.Name},
+		{&c.Log, "SENNIT_LOG", file.Log},
+	} {
+		*set.dst = cmp.Or(*set.dst, os.Getenv(set.env), set.file)
 	}
-	pick(&c.HTTP, "SENNIT_HTTP", file.HTTP, "")
-	pick(&c.LAN, "SENNIT_LAN", file.LAN, "on")
-	pick(&c.Hidden, "SENNIT_HIDDEN", file.Hidden, "off")
-	pick(&c.Guests, "SENNIT_GUESTS", file.Guests, "")
-	pick(&c.Reserve, "SENNIT_RESERVE", file.Reserve, "")
-	pick(&c.Name, "SENNIT_NAME", file.Name, hostname())
-	pick(&c.Log, "SENNIT_LOG", file.Log, "warn")
-	for _, l := range [][]string{listen, file.Listen, peer.DefaultListen()} {
+	for _, l := range [][]string{listen, file.Listen} {
 		if len(c.Listen) == 0 {
 			c.Listen = l
 		}
+	}
+	return c.Complete()
+}
+
+// Complete sets what was not said to the defaults, and checks it all.
+func (c *Config) Complete() error {
+	c.LAN = cmp.Or(c.LAN, "on")
+	c.Hidden = cmp.Or(c.Hidden, "off")
+	c.Name = cmp.Or(c.Name, hostname())
+	c.Log = cmp.Or(c.Log, "warn")
+	if len(c.Listen) == 0 {
+		c.Listen = peer.DefaultListen()
 	}
 	return c.check()
 }

@@ -81,12 +81,19 @@ type daemon struct {
 	ready Ready // fixed before the doors open
 }
 
-// Run runs a node until ctx ends. It calls ready once everything is up.
-func Run(ctx context.Context, cfg Config, ready func(Ready)) (err error) {
+// Run runs a node until ctx ends. It calls ready once everything is up, with the
+// node as its owner sees it.
+func Run(ctx context.Context, cfg Config, ready func(Ready, sennit.Bus)) (err error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	d := &daemon{cfg: cfg, begun: cfg.Now(), log: logger(cfg.Log), looking: make(chan struct{}, 1)}
+	if cfg.Logger == nil {
+		cfg.Logger = logger(cfg.Log)
+	}
+	if cfg.Fatal == nil {
+		cfg.Fatal = fatal
+	}
+	d := &daemon{cfg: cfg, begun: cfg.Now(), log: cfg.Logger, looking: make(chan struct{}, 1)}
 	defer func() { err = errors.Join(err, d.close()) }()
 	if err := d.open(); err != nil {
 		return err
@@ -121,7 +128,7 @@ func (d *daemon) open() (err error) {
 	d.disk = &disk{path: d.cfg.Data, reserve: reserve, space: diskSpace, now: time.Now}
 	var g errgroup.Group
 	g.Go(func() (err error) {
-		d.store, err = store.Open(store.Config{Dir: filepath.Join(d.cfg.Data, storeDir), Fatal: d.fatal})
+		d.store, err = store.Open(store.Config{Dir: filepath.Join(d.cfg.Data, storeDir), Fatal: d.cfg.Fatal})
 		return err
 	})
 	g.Go(func() (err error) {
@@ -216,7 +223,7 @@ func Init(cfg Config) (*keys.Identity, error) {
 
 // fatal ends the process because the disk failed. Nothing can be put in order
 // any more: a start finds the store as after a power failure.
-func (d *daemon) fatal(err error) {
+func fatal(err error) {
 	fmt.Fprintf(os.Stderr, "sennit: %v\nhint: %s\n", err, sennit.HintOf(err))
 	os.Exit(sennit.CodeOf(err).Exit())
 }
@@ -236,7 +243,7 @@ func (d *daemon) ahead() error {
 
 // serve runs everything until ctx ends, and stops it in order: doors, network,
 // engine.
-func (d *daemon) serve(ctx context.Context, ready func(Ready)) error {
+func (d *daemon) serve(ctx context.Context, ready func(Ready, sennit.Bus)) error {
 	engine, stopEngine := context.WithCancel(context.WithoutCancel(ctx))
 	network, stopNetwork := context.WithCancel(context.WithoutCancel(ctx))
 	doors, stopDoors := context.WithCancel(ctx)
@@ -257,7 +264,7 @@ func (d *daemon) serve(ctx context.Context, ready func(Ready)) error {
 	}
 	dg.Go(func() error { return d.door.Serve(doors, listeners...) })
 
-	ready(d.ready) // the listeners take connections already
+	ready(d.ready, d.owner()) // the listeners take connections already
 	err := dg.Wait()
 	stopNetwork()
 	err = errors.Join(err, ng.Wait())
@@ -344,11 +351,14 @@ func (d *daemon) nearby() {
 	}
 }
 
+// owner is the node as its owner sees it.
+func (d *daemon) owner() sennit.Bus { return lookingBus{d.node.Bus(d.node.Owner()), d} }
+
 // bus is the node as a caller of the door sees it.
 func (d *daemon) bus(c httpdoor.Caller) sennit.Bus {
 	switch {
 	case c.Owner():
-		return lookingBus{d.node.Bus(d.node.Owner()), d}
+		return d.owner()
 	case c.Via != httpdoor.ByToken:
 		return d.node.Bus(node.Caller{})
 	}

@@ -180,7 +180,7 @@ type look struct {
 func (d *daemon) newLook(ctx context.Context) (l *look, err error) {
 	l = &look{d: d}
 	l.left.Store(lookBytes)
-	if l.store, err = store.Open(store.Config{Dir: "look", FS: vfs.NewMem(), Fatal: d.fatal}); err != nil {
+	if l.store, err = store.Open(store.Config{Dir: "look", FS: vfs.NewMem(), Fatal: d.cfg.Fatal}); err != nil {
 		return nil, err
 	}
 	defer func() {

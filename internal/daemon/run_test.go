@@ -55,7 +55,9 @@ func (n *running) up() {
 	ctx, stop := context.WithCancel(context.WithoutCancel(n.t.Context()))
 	n.stop, n.done = stop, make(chan error, 1)
 	ready := make(chan daemon.Ready, 1)
-	go func(done chan error) { done <- daemon.Run(ctx, n.cfg, func(r daemon.Ready) { ready <- r }) }(n.done)
+	go func(done chan error) {
+		done <- daemon.Run(ctx, n.cfg, func(r daemon.Ready, _ sennit.Bus) { ready <- r })
+	}(n.done)
 	select {
 	case n.ready = <-ready:
 	case err := <-n.done:
@@ -168,7 +170,7 @@ func TestNobodyElseCanOpenTheSocket(t *testing.T) {
 
 func TestAPathThatIsTooLongForASocketIsToldSo(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), strings.Repeat("long", 30))
-	err := daemon.Run(t.Context(), daemon.Config{Data: dir, HTTP: "off", LAN: "off"}, func(daemon.Ready) {})
+	err := daemon.Run(t.Context(), daemon.Config{Data: dir, HTTP: "off", LAN: "off"}, func(daemon.Ready, sennit.Bus) {})
 	if sennit.CodeOf(err) != sennit.BadInput || !strings.Contains(err.Error(), "too long for a unix socket") {
 		t.Errorf("got %v", err)
 	}
@@ -264,7 +266,7 @@ func TestAPortThatWasAskedForAndIsTakenEndsTheStart(t *testing.T) {
 	} {
 		cfg := daemon.Config{Data: t.TempDir(), HTTP: "off", LAN: "off", Reserve: "0", Log: "error"}
 		change(&cfg)
-		err := daemon.Run(t.Context(), cfg, func(daemon.Ready) { t.Errorf("%s: it started", name) })
+		err := daemon.Run(t.Context(), cfg, func(daemon.Ready, sennit.Bus) { t.Errorf("%s: it started", name) })
 		if code := sennit.CodeOf(err); code.Exit() != 1 || !strings.Contains(err.Error(), "can't listen") || sennit.HintOf(err) == "" {
 			t.Errorf("%s: %v (%s)", name, err, code)
 		}
@@ -273,7 +275,7 @@ func TestAPortThatWasAskedForAndIsTakenEndsTheStart(t *testing.T) {
 
 func TestTheDoorIsForThisMachine(t *testing.T) {
 	for _, addr := range []string{"0.0.0.0:0", "[::]:0", ":0", "192.0.2.1:0"} {
-		err := daemon.Run(t.Context(), daemon.Config{Data: t.TempDir(), HTTP: addr, LAN: "off", Reserve: "0"}, func(daemon.Ready) { t.Error("it started") })
+		err := daemon.Run(t.Context(), daemon.Config{Data: t.TempDir(), HTTP: addr, LAN: "off", Reserve: "0"}, func(daemon.Ready, sennit.Bus) { t.Error("it started") })
 		if sennit.CodeOf(err) != sennit.BadInput {
 			t.Errorf("%s: %v", addr, err)
 		}

@@ -107,7 +107,7 @@ func (b *view) Watch(_ context.Context, patterns []sennit.Pattern, o sennit.Watc
 	case o.Queue < 0:
 		return nil, sennit.Errorf(sennit.BadInput, "a watch with a queue of %d bytes", o.Queue)
 	}
-	w := &watch{b: b, o: o, sights: map[*space]sight{}}
+	w := &watch{b: b, o: o}
 	if o.Messages {
 		w.rouse = make(chan struct{}, 1)
 	}
@@ -220,6 +220,9 @@ func (w *watch) subscribe() {
 	sub := w.b.n.hub.Subscribe(topics, wake)
 	for _, sp := range limited { // now, since what changes from now on is heard
 		if _, ok := w.sights[sp]; !ok {
+			if w.sights == nil {
+				w.sights = map[*space]sight{}
+			}
 			w.sights[sp] = w.b.n.sees(w.b.c, sp)
 		}
 	}
@@ -328,6 +331,7 @@ func (w *watch) fill() error {
 	if len(w.sources) > 0 {
 		return nil
 	}
+	w.sources = nil // with what the last one held
 	if w.view != nil {
 		w.view.Release()
 		w.view = nil

@@ -87,7 +87,7 @@ func (p *peer) learns(space sennit.Space, from *peer) {
 // it is proved that it lies before the cut.
 func (p *peer) shows(space sennit.Space, want map[sennit.Path]string) {
 	p.t.Helper()
-	for begun := time.Now(); !maps.Equal(p.values(space), want); time.Sleep(20*time.Millisecond) {
+	for begun := time.Now(); !maps.Equal(p.values(space), want); time.Sleep(20 * time.Millisecond) {
 		if time.Since(begun) > time.Minute {
 			p.t.Fatalf("it shows %v, want %v", p.values(space), want)
 		}

@@ -46,9 +46,10 @@ type Tokens interface {
 }
 
 type (
-	callerKey  struct{} // of a Caller, in the contexts of mounted handlers
-	socketKey  struct{} // of a peer, in the context of a unix socket's connection
-	streamsKey struct{} // of the context whose end ends subscriptions
+	callerKey struct{} // of a Caller, in the contexts of mounted handlers
+	socketKey struct{} // of a peer, in the context of a unix socket's connection
+	lotKey    struct{} // of the *lot where subscriptions are parked
+	sockKey   struct{} // of the socket of a connection, which is a syscall.Conn
 )
 
 // peer is the process at the other end of a unix socket.

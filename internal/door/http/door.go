@@ -67,7 +67,7 @@ type Door struct {
 	hosts    map[string]bool
 	origins  http.CrossOriginProtection
 	sessions sessions
-	buffers  buffers
+	encoders encoders
 	fixed    fixed
 	author   atomic.Pointer[author] // the newest: mostly the next one too
 }

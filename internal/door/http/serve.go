@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"syscall"
 
 	"github.com/sennit/sennit"
 )
@@ -29,6 +30,9 @@ func (d *Door) Server() *http.Server {
 		Protocols:         &protocols,
 		ErrorLog:          slog.NewLogLogger(d.cfg.Log.Handler(), slog.LevelWarn),
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
+			if sock, ok := c.(syscall.Conn); ok {
+				ctx = context.WithValue(ctx, sockKey{}, sock)
+			}
 			if u, ok := c.(*net.UnixConn); ok {
 				return context.WithValue(ctx, socketKey{}, peer{owner: ownsPeer(u)})
 			}
@@ -42,10 +46,9 @@ func (d *Door) Server() *http.Server {
 // have [Limits.Drain] to finish.
 func (d *Door) Serve(ctx context.Context, listeners ...net.Listener) error {
 	srv := d.Server()
-	streams, end := context.WithCancel(ctx)
-	defer end()
+	lot := newLot(ctx, d)
 	srv.BaseContext = func(net.Listener) context.Context {
-		return context.WithValue(context.WithoutCancel(ctx), streamsKey{}, streams)
+		return context.WithValue(context.WithoutCancel(ctx), lotKey{}, lot)
 	}
 	failed := make(chan error, len(listeners))
 	var wg sync.WaitGroup
@@ -58,7 +61,7 @@ func (d *Door) Serve(ctx context.Context, listeners ...net.Listener) error {
 	case err = <-failed:
 		err = sennit.Errorf(sennit.Internal, "serving HTTP: %w", err)
 	}
-	end()
+	lot.close()
 	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), d.cfg.Limits.Drain)
 	defer cancel()
 	if e := srv.Shutdown(drain); errors.Is(e, context.DeadlineExceeded) {

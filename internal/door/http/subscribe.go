@@ -132,36 +132,49 @@ func (d *Door) subscribe(w http.ResponseWriter, r *http.Request, c Caller, t tar
 	}
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
-	if serving, ok := ctx.Value(streamsKey{}).(context.Context); ok {
-		defer context.AfterFunc(serving, cancel)()
+	lot, _ := ctx.Value(lotKey{}).(*lot)
+	if lot != nil {
+		defer context.AfterFunc(lot.life, cancel)()
+	}
+	p := lot.place(r)
+	if p != nil {
+		s.o.Wake = p.wake
 	}
 	watch, err := d.cfg.Bus(c).Watch(ctx, s.patterns, s.o)
+	if sennit.CodeOf(err) == sennit.Unsupported && p != nil {
+		p, s.o.Wake = nil, nil
+		watch, err = d.cfg.Bus(c).Watch(ctx, s.patterns, s.o)
+	}
 	if err != nil {
 		return err
 	}
-	defer watch.Close()
+	parked := false
+	defer func() {
+		if !parked {
+			watch.Close()
+		}
+	}()
 
-	st := &stream{w: w, rc: http.NewResponseController(w), limit: d.cfg.Limits.Write, buffers: &d.buffers}
-	st.live = s.o.Since != (sennit.Cursor{})
+	told := told{live: s.o.Since != (sennit.Cursor{})}
 	if s.single {
-		st.single = &single{path: t.addr.Path}
+		told.single = &single{path: t.addr.Path}
 	}
-
 	h := w.Header()
-	var first []byte
-	if s.single && !st.live {
+	var first encoder
+	if s.single && !told.live {
 		// The headers say what is there now, so they wait for it. The
 		// snapshot of one value is not long in coming.
-		for !st.live {
+		for !told.live {
 			updates, err := watch.Next(ctx)
 			if err != nil {
 				return err
 			}
 			for i := range updates {
-				first = st.append(first, updates, i)
+				first.append(&told, updates, i)
 			}
 		}
-		st.single.describe(h)
+		told.single.describe(h)
+		told.single.now = nil // not to be held while nothing happens
 	}
 	h.Set("Subscribe", s.echo)
 	h.Set("Accept-Subscribe", "true")
@@ -171,11 +184,19 @@ func (d *Door) subscribe(w http.ResponseWriter, r *http.Request, c Caller, t tar
 	if s.beat > 0 {
 		h.Set("Heartbeats", strconv.FormatFloat(s.beat.Seconds(), 'f', -1, 64)+"s")
 	}
+	beat := cmp.Or(s.beat, d.cfg.Limits.Idle)
+	if p != nil {
+		p.watch, p.told, p.beat = watch, told, beat
+		if parked = p.park(w, first.b); parked {
+			return nil
+		}
+	}
 	w.WriteHeader(statusSub)
-	if st.send(first) == nil {
+	st := &stream{w: w, rc: http.NewResponseController(w), limit: d.cfg.Limits.Write, encoders: &d.encoders, told: told}
+	if st.send(first.b) == nil {
 		// A client that went away is noticed at once, unless it sent more
 		// than its request; then a write fails in the end.
-		st.run(ctx, watch, cmp.Or(s.beat, d.cfg.Limits.Idle))
+		st.run(ctx, watch, beat)
 		_ = st.rc.SetWriteDeadline(time.Now().Add(st.limit)) // for the end of the answer
 	}
 	return nil

@@ -1,0 +1,393 @@
+package httpdoor
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"runtime"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/sennit/sennit"
+)
+
+// probe is how often a connection that is parked is looked at, whether its
+// client is still there.
+const probe = 30 * time.Second
+
+// lot is where the connections of subscribers are parked. A parked one has no
+// goroutine, no buffers and nothing of net/http: it is taken over from that when
+// its headers are out. When its watch has something, it is put into a queue, which
+// a few workers serve: they ask the watch, encode, and write what the socket
+// takes at once. What it doesn't take is left to a goroutine of that connection,
+// until its client has read it: who is slow holds up nobody else.
+type lot struct {
+	d    *Door
+	life context.Context // ends when no more are taken in
+	end  context.CancelFunc
+	work sync.WaitGroup // workers, and goroutines of those who are slow
+
+	mu      sync.Mutex // guards what follows, and what parked says
+	all     *parked    // a list of all, linked by prev and next
+	ready   queue
+	workers int
+	over    bool
+}
+
+func newLot(ctx context.Context, d *Door) *lot {
+	l := &lot{d: d}
+	l.life, l.end = context.WithCancel(ctx)
+	return l
+}
+
+// maxWorkers is how many serve at a time: what they do takes a processor.
+func maxWorkers() int { return runtime.GOMAXPROCS(0) }
+
+// state says who has a parked connection.
+type state uint8
+
+const (
+	taken  state = iota // somebody serves it, who alone touches the connection and the watch
+	queued              // it is in the queue
+	idle                // nobody: what wakes it puts it into the queue
+)
+
+// parked is a subscriber whose connection was taken over.
+type parked struct {
+	lot   *lot
+	conn  net.Conn
+	raw   syscall.RawConn
+	watch sennit.Watch
+	told  told
+	beat  time.Duration
+	wrote time.Time   // when it was last written to
+	alarm *time.Timer // nil before it is parked
+	rings atomic.Bool // the alarm went off
+
+	// Guarded by the lot's mu.
+	state      state
+	again      bool // it was woken while it was taken
+	listed     bool
+	prev, next *parked
+	behind     *parked // in the queue
+}
+
+// queue is a queue of parked connections.
+type queue struct{ first, last *parked }
+
+func (q *queue) push(p *parked) {
+	if q.first == nil {
+		q.first = p
+	} else {
+		q.last.behind = p
+	}
+	q.last = p
+}
+
+func (q *queue) pop() *parked {
+	p := q.first
+	if p != nil {
+		q.first, p.behind = p.behind, nil
+	}
+	return p
+}
+
+// place is a place for the subscription that a request asks for, nil if it can't
+// be parked.
+func (l *lot) place(r *http.Request) *parked {
+	sock, ok := r.Context().Value(sockKey{}).(syscall.Conn)
+	if l == nil || !ok || !canPark || !r.ProtoAtLeast(1, 1) {
+		return nil
+	}
+	raw, err := sock.SyscallConn()
+	if err != nil {
+		return nil
+	}
+	return &parked{lot: l, raw: raw}
+}
+
+// park takes a connection over and sends the head of the answer, and a first
+// part of the body. If it reports false, net/http still has the connection, and
+// nothing was sent.
+func (p *parked) park(w http.ResponseWriter, first []byte) bool {
+	l := p.lot
+	conn, _, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		return false
+	}
+	p.conn = conn
+	head := appendHead(nil, w.Header())
+	if len(first) > 0 {
+		head = appendChunk(head, first)
+	}
+	_ = conn.SetDeadline(time.Now().Add(l.d.cfg.Limits.Write)) // a socket has deadlines
+	if _, err := conn.Write(head); err != nil {
+		p.leave()
+		return true
+	}
+	_ = conn.SetDeadline(time.Time{})
+	p.wrote = time.Now()
+	p.alarm = time.AfterFunc(min(p.beat, probe), func() {
+		p.rings.Store(true)
+		p.wake()
+	})
+	l.mu.Lock()
+	over := l.over
+	if !over {
+		if p.next = l.all; p.next != nil {
+			p.next.prev = p
+		}
+		l.all = p
+		p.listed = true
+		l.enqueue(p)
+	}
+	l.mu.Unlock()
+	if over {
+		p.end()
+	}
+	return true
+}
+
+// appendHead appends the head of the answer to a subscription.
+func appendHead(b []byte, h http.Header) []byte {
+	out := bytes.NewBuffer(append(b, "HTTP/1.1 209 Subscription\r\n"...))
+	h["Date"] = []string{time.Now().UTC().Format(http.TimeFormat)}
+	h["Transfer-Encoding"] = []string{"chunked"}
+	_ = h.Write(out) // a buffer takes everything
+	out.WriteString("\r\n")
+	return out.Bytes()
+}
+
+// appendChunk appends a chunk of the body (RFC 9112, section 7.1).
+func appendChunk(b, data []byte) []byte {
+	b = append(strconv.AppendInt(b, int64(len(data)), 16), "\r\n"...)
+	return append(append(b, data...), "\r\n"...)
+}
+
+// wake has a connection looked at. It doesn't block.
+func (p *parked) wake() {
+	l := p.lot
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch p.state {
+	case idle:
+		l.enqueue(p)
+	case taken:
+		p.again = true
+	}
+}
+
+// enqueue queues a connection and sees to it that somebody serves it; l.mu is
+// held.
+func (l *lot) enqueue(p *parked) {
+	p.state = queued
+	l.ready.push(p)
+	if l.workers < maxWorkers() {
+		l.workers++
+		l.work.Go(l.serve)
+	}
+}
+
+// serve serves connections until none is queued.
+func (l *lot) serve() {
+	e := l.d.encoders.get()
+	defer l.d.encoders.put(e)
+	out := newAttempt()
+	for {
+		l.mu.Lock()
+		p := l.ready.pop()
+		if p == nil {
+			l.workers--
+			l.mu.Unlock()
+			return
+		}
+		p.state, p.again = taken, false
+		over := l.over
+		l.mu.Unlock()
+		if over {
+			p.end()
+		} else {
+			p.serve(e, out)
+		}
+	}
+}
+
+// close ends all subscriptions, and takes no more in.
+func (l *lot) close() {
+	l.end()
+	l.mu.Lock()
+	l.over = true
+	for p := l.all; p != nil; p = p.next {
+		if p.state == idle {
+			l.enqueue(p)
+		}
+		_ = p.conn.SetWriteDeadline(time.Unix(1, 0)) // who is slow isn't waited for
+	}
+	l.mu.Unlock()
+	l.work.Wait()
+}
+
+// rest gives a connection back, to whatever wakes it, or to the end of the queue
+// if there may be more.
+func (p *parked) rest(more bool) {
+	l := p.lot
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if more || p.again || l.over {
+		l.enqueue(p)
+	} else {
+		p.state = idle
+	}
+}
+
+// end ends a subscription in order. The client can go on from the newest cursor
+// that it saw.
+func (p *parked) end() {
+	_ = p.conn.SetWriteDeadline(time.Time{})
+	_, _ = newAttempt().write(p.raw, []byte("0\r\n\r\n")) // if there is room for it
+	p.leave()
+}
+
+// leave frees all that a subscription holds.
+func (p *parked) leave() {
+	if p.alarm != nil {
+		p.alarm.Stop()
+	}
+	_ = p.watch.Close()
+	_ = p.conn.Close()
+	l := p.lot
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !p.listed {
+		return
+	}
+	if p.next != nil {
+		p.next.prev = p.prev
+	}
+	if p.prev != nil {
+		p.prev.next = p.next
+	} else {
+		l.all = p.next
+	}
+	p.prev, p.next, p.listed = nil, nil, false
+}
+
+// asked is a context that has ended: a watch that is asked with it doesn't wait.
+var asked = func() context.Context {
+	ctx, end := context.WithCancel(context.Background())
+	end()
+	return ctx
+}()
+
+// batches is how many batches a subscriber gets in a turn, if there are as many.
+const batches = 4
+
+// serve sends what there is.
+func (p *parked) serve(e *encoder, out *attempt) {
+	if p.rings.Swap(false) && !p.ring(out) {
+		return
+	}
+	for range batches {
+		updates, err := p.watch.Next(asked)
+		switch {
+		case errors.Is(err, context.Canceled):
+			p.rest(false)
+			return
+		case err != nil:
+			p.end()
+			return
+		}
+		for len(updates) > 0 {
+			var chunk []byte
+			if chunk, updates = p.encode(e, updates); !p.send(out, chunk, updates) {
+				return
+			}
+		}
+	}
+	p.rest(true)
+}
+
+// send writes some bytes. If it reports false the connection is in other hands.
+func (p *parked) send(out *attempt, b []byte, then []sennit.Update) bool {
+	n, err := out.write(p.raw, b)
+	switch {
+	case err != nil:
+		p.leave()
+		return false
+	case n < len(b):
+		left := bytes.Clone(b[n:])
+		p.lot.work.Go(func() { p.finish(left, then) })
+		return false
+	}
+	p.wrote = time.Now()
+	return true
+}
+
+// finish writes what a socket did not take at once. A write that takes longer
+// than the limit ends the subscription.
+func (p *parked) finish(left []byte, updates []sennit.Update) {
+	l := p.lot
+	for {
+		_ = p.conn.SetWriteDeadline(time.Now().Add(l.d.cfg.Limits.Write))
+		if l.life.Err() != nil { // close may have come before the deadline
+			p.leave()
+			return
+		}
+		if _, err := p.conn.Write(left); err != nil {
+			p.leave()
+			return
+		}
+		if len(updates) == 0 {
+			break
+		}
+		e := l.d.encoders.get()
+		left, updates = p.encode(e, updates)
+		left = bytes.Clone(left)
+		l.d.encoders.put(e)
+	}
+	_ = p.conn.SetWriteDeadline(time.Time{})
+	p.wrote = time.Now()
+	p.rest(true)
+}
+
+// ring looks after a connection when its alarm went off. If it reports false the
+// connection is in other hands.
+func (p *parked) ring(out *attempt) bool {
+	if out.gone(p.raw) {
+		p.leave()
+		return false
+	}
+	quiet := time.Since(p.wrote)
+	if quiet >= p.beat {
+		p.alarm.Reset(min(p.beat, probe))
+		return p.send(out, chunkedHeartbeat, nil)
+	}
+	p.alarm.Reset(min(p.beat-quiet, probe))
+	return true
+}
+
+var chunkedHeartbeat = appendChunk(nil, heartbeat)
+
+// chunkRoom is enough for the head of a chunk.
+const chunkRoom = 10
+
+// encode makes a chunk of some updates, and returns it and the rest. The chunk
+// is the encoder's.
+func (p *parked) encode(e *encoder, updates []sennit.Update) (chunk []byte, rest []sennit.Update) {
+	e.b = append(e.b[:0], make([]byte, chunkRoom)...)
+	rest = e.some(&p.told, updates)
+	size := len(e.b) - chunkRoom
+	if size == 0 {
+		return nil, rest
+	}
+	var text [chunkRoom]byte
+	head := append(strconv.AppendInt(text[:0], int64(size), 16), "\r\n"...)
+	copy(e.b[chunkRoom-len(head):], head)
+	e.b = append(e.b, "\r\n"...)
+	return e.b[chunkRoom-len(head):], rest
+}
