@@ -77,6 +77,8 @@ func (d *daemon) control() http.Handler {
 	handle("POST /_node/undo", d.undo)
 	handle("GET /_node/du", d.du)
 	handle("GET /_node/forks", d.forks)
+	mux.Handle("GET /metrics", d.metrics())
+	profiles(mux)
 	absent := func(r *http.Request) error {
 		return sennit.Errorf(sennit.NotFound, "there is no %.20s %.200s", r.Method, r.URL.Path)
 	}
@@ -214,6 +216,14 @@ func (d *daemon) status(r *http.Request) (int, any, error) {
 // copyMatters is for how long it is said that a copy of the data directory was
 // in use.
 const copyMatters = 7 * 24 * time.Hour
+
+// able is why the node can't do all its work, nil if it can.
+func (d *daemon) able() error {
+	if err := d.disk.full(); err != nil {
+		return err
+	}
+	return d.ahead()
+}
 
 // warnings is what is wrong and costs nothing to know.
 func (d *daemon) warnings() []Finding {

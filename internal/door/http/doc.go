@@ -15,8 +15,11 @@
 // empty component, ".", "..", control characters and invalid UTF-8 are refused
 // with 400. Parameters that are not listed here are refused too.
 //
-// "/" is the page, and /_node/ the node's own state; both are mounted. Bodies
-// for /_node/ have at most 1 MiB.
+// "/" is the page, and /_node/ the node's own state, as is /metrics; they are
+// mounted. Bodies for /_node/ have at most 1 MiB.
+//
+// GET /livez answers 200 as long as the process serves, and GET /readyz 200 if
+// the node can do all its work, 503 otherwise. Anybody may ask.
 //
 // # Values
 //

@@ -3,6 +3,7 @@ package httpdoor
 import (
 	"context"
 	"crypto/rand"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -29,6 +30,10 @@ type Config struct {
 	// Page serves "/". It must serve the same to everybody: whoever opens the
 	// page is only later known by a cookie or a token. May be nil.
 	Page http.Handler
+
+	// Ready is why the node can't do all its work, nil if it can. Anybody may ask,
+	// at /readyz, and learns no more than whether. May be nil.
+	Ready func() error
 
 	// Hosts are the names by which TCP clients may call this door: "name" or
 	// "name:port", in lower case, IPv6 addresses in brackets. Without a port
@@ -68,6 +73,7 @@ type Door struct {
 	origins  http.CrossOriginProtection
 	sessions sessions
 	encoders encoders
+	stats    stats
 	fixed    fixed
 	author   atomic.Pointer[author] // the newest: mostly the next one too
 }
@@ -155,6 +161,7 @@ func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h["X-Content-Type-Options"] = d.fixed.nosniff
 	h["Cross-Origin-Resource-Policy"] = d.fixed.sameOrigin
+	d.stats.request(r.Method)
 
 	if err := d.admit(r); err != nil {
 		d.fail(w, r, Caller{}, err)
@@ -173,6 +180,10 @@ func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case t.front:
 		d.front(w, r, c)
+	case t.health != "":
+		d.health(w, r, c, t.health)
+	case t.metrics:
+		d.node(w, r, c)
 	case t.pattern.Root == "_node":
 		d.node(w, r, c)
 	default:
@@ -231,6 +242,28 @@ func (d *Door) front(w http.ResponseWriter, r *http.Request, c Caller) {
 	default:
 		d.cfg.Page.ServeHTTP(w, withCaller(r, c))
 	}
+}
+
+// health answers whether the node lives, and whether it can do all its work, in
+// a word: whoever restarts it, or sends requests to it, need not be its owner.
+func (d *Door) health(w http.ResponseWriter, r *http.Request, c Caller, what string) {
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		d.refuse(w, r, c, "GET, HEAD")
+		return
+	}
+	if what == readyz && d.cfg.Ready != nil {
+		if err := d.cfg.Ready(); err != nil {
+			if !c.Owner() {
+				err = sennit.Errorf(sennit.CodeOf(err), "the node can't do all its work")
+			}
+			d.fail(w, r, c, status(http.StatusServiceUnavailable, err))
+			return
+		}
+	}
+	h := w.Header()
+	h.Set("Content-Type", "text/plain; charset=utf-8")
+	h.Set("Cache-Control", "no-store")
+	_, _ = io.WriteString(w, "ok\n") // of a HEAD nothing is sent
 }
 
 func (d *Door) node(w http.ResponseWriter, r *http.Request, c Caller) {

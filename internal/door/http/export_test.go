@@ -12,5 +12,5 @@ func ParseTarget(raw string) (addr sennit.Addr, slash, plain bool, again string,
 	if t.slash {
 		again += "/"
 	}
-	return t.addr, t.slash, err == nil && !t.front && !t.wild, again, err
+	return t.addr, t.slash, err == nil && !t.front && t.health == "" && !t.metrics && !t.wild, again, err
 }

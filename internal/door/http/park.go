@@ -144,6 +144,7 @@ func (p *parked) park(w http.ResponseWriter, first []byte) bool {
 		}
 		l.all = p
 		p.listed = true
+		l.d.stats.subscribers.Add(1)
 		l.enqueue(p)
 	}
 	l.mu.Unlock()
@@ -275,6 +276,7 @@ func (p *parked) leave() {
 		l.all = p.next
 	}
 	p.prev, p.next, p.listed = nil, nil, false
+	l.d.stats.subscribers.Add(-1)
 }
 
 // asked is a context that has ended: a watch that is asked with it doesn't wait.
@@ -332,6 +334,8 @@ func (p *parked) send(out *attempt, b []byte, then []sennit.Update) bool {
 // than the limit ends the subscription.
 func (p *parked) finish(left []byte, updates []sennit.Update) {
 	l := p.lot
+	l.d.stats.slow.Add(1)
+	defer l.d.stats.slow.Add(-1)
 	for {
 		_ = p.conn.SetWriteDeadline(time.Now().Add(l.d.cfg.Limits.Write))
 		if l.life.Err() != nil { // close may have come before the deadline

@@ -78,6 +78,9 @@ func (d *Door) fail(w http.ResponseWriter, r *http.Request, c Caller, err error)
 		h.Set("WWW-Authenticate", `Bearer realm="sennit"`)
 	}
 	p.Title = http.StatusText(p.Status)
+	if p.Status < len(d.stats.refused) {
+		d.stats.refused[p.Status].Add(1)
+	}
 	body, merr := json.Marshal(p)
 	if merr != nil { // a struct of strings and a number
 		body = nil

@@ -191,6 +191,8 @@ func (d *Door) subscribe(w http.ResponseWriter, r *http.Request, c Caller, t tar
 			return nil
 		}
 	}
+	d.stats.subscribers.Add(1)
+	defer d.stats.subscribers.Add(-1)
 	w.WriteHeader(statusSub)
 	st := &stream{w: w, rc: http.NewResponseController(w), limit: d.cfg.Limits.Write, encoders: &d.encoders, told: told}
 	if st.send(first.b) == nil {

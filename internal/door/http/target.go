@@ -12,12 +12,21 @@ import (
 // target is what a request's path names.
 type target struct {
 	front   bool           // "/"
+	health  string         // "/livez" or "/readyz"
+	metrics bool           // "/metrics"
 	slash   bool           // the path ends in a slash: the subtree
 	wild    bool           // a component is "*": only for watching
 	addr    sennit.Addr    // unless wild
 	pattern sennit.Pattern // the subtree or, without the slash, exactly the value
 	query   string         // as it came, without "?"
 }
+
+// Paths beside the tree and /_node/.
+const (
+	livez   = "/livez"
+	readyz  = "/readyz"
+	metrics = "/metrics"
+)
 
 // parseTarget reads the target of a request as it stood on the request line:
 // not what a library made of it, because there an encoded slash is one like
@@ -33,8 +42,16 @@ func parseTarget(raw string) (target, error) {
 		}
 		path = rest[i:]
 	}
-	t := target{query: query, front: path == "/"}
-	if t.front {
+	t := target{query: query}
+	switch path { // no root of the tree is called so
+	case "/":
+		t.front = true
+		return t, nil
+	case livez, readyz:
+		t.health = path
+		return t, nil
+	case metrics:
+		t.metrics = true
 		return t, nil
 	}
 	path, t.slash = strings.CutSuffix(path, "/")
