@@ -25,6 +25,7 @@ var floors = map[string]int{
 	"":                   0,
 	"internal/bubble":    1,
 	"internal/document":  1,
+	"internal/patch":     1,
 	"internal/prefix":    1,
 	"internal/wire":      1,
 	"internal/keys":      2,

@@ -48,6 +48,14 @@
 // through all ops that it holds of the space, for one reader at a time. Parents
 // is answered 501, and so is Version with a document.
 //
+// A part of a value that is JSON or text is written with "Content-Range: json
+// RANGE" or "Content-Range: text RANGE", several at once with "Patches: N" or
+// the type application/http-patches; count=N, and that many times Content-Length,
+// Content-Range, an empty line and the content; by PUT or PATCH. Package patch says
+// what a range is, such as .names[2:4]. The patches are done together or not at
+// all, on what is there now, or on the version that If-Match or Parents names:
+// 412 or 409 if it isn't that. 416 if a range names nothing.
+//
 // A write may have one condition: "If-Match" with the ETag that the value must
 // have, or "If-None-Match: *" for one that must not be there yet. If it doesn't
 // hold, the answer is 412 and nothing is done. Other conditions are answered
@@ -89,6 +97,9 @@
 // sennit.MaxCommit bytes) gets 413, as does what is over the other limits: it
 // can be written in parts. Reserved places are in no document; to name one is
 // refused.
+//
+// Parts of a document are written by range as those of a value are, and with
+// If-Match.
 //
 // With "If-Match" and the ETag that a GET gave, a writing is done only if the
 // subtree is still in that state, and with "If-None-Match: *" only if nothing is

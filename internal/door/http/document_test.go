@@ -92,7 +92,7 @@ func TestDocumentOverHTTP(t *testing.T) {
 		}
 	}
 	a = h.ask(t, "OPTIONS", "/me/d/", "")
-	if a.header.Get("Allow") != "GET, HEAD, PUT, PATCH, DELETE, OPTIONS" || a.header.Get("Accept-Patch") != "application/merge-patch+json, application/json" {
+	if a.header.Get("Allow") != "GET, HEAD, PUT, PATCH, DELETE, OPTIONS" || a.header.Get("Accept-Patch") != "application/merge-patch+json, application/json, application/http-patches" {
 		t.Errorf("OPTIONS answers %v", a.header)
 	}
 	if a = h.ask(t, "OPTIONS", "/me/", ""); a.header.Get("Allow") != "GET, HEAD, PUT, PATCH, POST, DELETE, OPTIONS" {
@@ -183,7 +183,7 @@ func TestDocumentsThatCannotBeWritten(t *testing.T) {
 		{"PUT", "/me/d/?x", `{}`, 400, sennit.BadInput, "parameter"},
 		{"PUT", "/me/*/d/", `{}`, 400, sennit.BadInput, "any component"},
 		{"PUT", "/@nobody/d/", `{}`, 404, sennit.NotFound, "nothing"},
-		{"PATCH", "/me/d", `{}`, 405, sennit.BadInput, "allowed"},
+		{"PATCH", "/me/d", `{}`, 415, sennit.Unsupported, "Content-Range"},
 		{"POST", "/me/d/", `{}`, 405, sennit.BadInput, "allowed"},
 	} {
 		a := h.ask(t, c.method, c.target, c.body, isJSON)

@@ -279,7 +279,7 @@ func (d *Door) tree(w http.ResponseWriter, r *http.Request, c Caller, t target) 
 	var allow string
 	switch root := t.addr.Path == ""; {
 	case !t.slash:
-		allow = "GET, HEAD, PUT, POST, DELETE, OPTIONS"
+		allow = "GET, HEAD, PUT, PATCH, POST, DELETE, OPTIONS"
 	case root:
 		allow = "GET, HEAD, PUT, PATCH, POST, DELETE, OPTIONS"
 	default:
@@ -289,9 +289,12 @@ func (d *Door) tree(w http.ResponseWriter, r *http.Request, c Caller, t target) 
 	switch m := r.Method; {
 	case m == http.MethodOptions:
 		w.Header().Set("Allow", allow)
-		if t.slash {
-			w.Header().Set("Accept-Patch", acceptPatch)
+		h := w.Header()
+		if h.Set("Accept-Patch", patchesType); t.slash {
+			h.Set("Accept-Patch", acceptPatch+", "+patchesType)
 		}
+		h.Set("Range-Request-Allow-Methods", "PATCH, PUT")
+		h.Set("Range-Request-Allow-Units", "json, text")
 		w.WriteHeader(http.StatusNoContent)
 		return
 	case !allows(allow, m):
@@ -301,6 +304,13 @@ func (d *Door) tree(w http.ResponseWriter, r *http.Request, c Caller, t target) 
 		do = d.subscribe
 	case t.wild:
 		d.fail(w, r, c, sennit.Errorf(sennit.BadInput, `"*" stands for any component, which only a subscription understands`))
+		return
+	case (m == http.MethodPut || m == http.MethodPatch) && ranges(r.Header):
+		do = d.patchValue
+	case m == http.MethodPatch && !t.slash:
+		w.Header().Set("Accept-Patch", patchesType)
+		d.fail(w, r, c, status(http.StatusUnsupportedMediaType, sennit.Hint(sennit.Errorf(sennit.Unsupported, "a patch of a value says with Content-Range or Patches which parts it is for"),
+			"such as Content-Range: json .name")))
 		return
 	case m == http.MethodPatch || m == http.MethodPut && t.slash:
 		do = d.putDocument

@@ -3,7 +3,10 @@ package httpdoor
 import "github.com/sennit/sennit"
 
 // For fuzzing: what reads a client's bytes.
-var ParseCommit = parseCommit
+var (
+	ParseCommit  = parseCommit
+	SplitPatches = splitPatches
+)
 
 // ParseTarget reads a request's target and writes its path again.
 func ParseTarget(raw string) (addr sennit.Addr, slash, plain bool, again string, err error) {

@@ -153,3 +153,30 @@ func FuzzRequest(f *testing.F) {
 		}
 	})
 }
+
+// FuzzPatches: a body is refused or is as many patches as were announced, whose
+// contents are parts of it.
+func FuzzPatches(f *testing.F) {
+	f.Add([]byte("Content-Length: 1\r\nContent-Range: json .a\r\n\r\n5\r\n\r\ncontent-length: 0\ncontent-range: text [1:2]\n\n"), 2)
+	f.Add([]byte("Content-Length: 99\r\nContent-Range: json .a\r\n\r\n5"), 1)
+	f.Add([]byte("\r\n"), 0)
+	f.Fuzz(func(t *testing.T, body []byte, count int) {
+		if count < 0 || count > 1000 {
+			return
+		}
+		all, err := httpdoor.SplitPatches(body, count)
+		if err != nil {
+			if sennit.CodeOf(err) != sennit.BadInput {
+				t.Errorf("%q: %v", body, err)
+			}
+			return
+		}
+		size := 0
+		for _, p := range all {
+			size += len(p.Content)
+		}
+		if len(all) != count || size > len(body) {
+			t.Errorf("%q gives %d patches of %d bytes", body, len(all), size)
+		}
+	})
+}

@@ -312,8 +312,8 @@ func checkHeaders(r *http.Request, conditions ...string) error {
 		}
 	}
 	for _, name := range []string{"Content-Range", "Patches"} {
-		if r.Header[name] != nil {
-			return sennit.Errorf(sennit.BadInput, "a part of a value, with %s, can't be written; put the whole", name)
+		if r.Header[name] != nil && r.Method != http.MethodPut && r.Method != http.MethodPatch {
+			return sennit.Errorf(sennit.BadInput, "%s is of no use here; parts of a value are written with PUT or PATCH", name)
 		}
 	}
 	if e := r.Header["Content-Encoding"]; e != nil && (len(e) != 1 || !strings.EqualFold(e[0], "identity")) {

@@ -279,7 +279,7 @@ func TestWritesThatCannotBeDoneAsAskedAreRefused(t *testing.T) {
 		{"POST", "/me/a/", "Content-Type: application/vnd.sennit.commit", 405},
 		{"POST", "/me/", "Content-Type: text/plain", 415},
 		{"POST", "/me/", "X-Nothing: x", 415},
-		{"PATCH", "/me/a", "Content-Type: text/plain", 405},
+		{"PATCH", "/me/a", "Content-Type: text/plain", 415},
 		{"TRACE", "/me/a", "X-Nothing: x", 405},
 		{"BREW", "/me/a", "X-Nothing: x", 405},
 		{"POST", "/", "X-Nothing: x", 405},
@@ -305,7 +305,7 @@ func TestWritesThatCannotBeDoneAsAskedAreRefused(t *testing.T) {
 	if after := h.state(t); after.Hash != before.Hash {
 		t.Error("a refused write changed something")
 	}
-	if a := h.ask(t, "OPTIONS", "/me/a", ""); a.status != 204 || a.header.Get("Allow") != "GET, HEAD, PUT, POST, DELETE, OPTIONS" || a.header.Get("Access-Control-Allow-Origin") != "" {
+	if a := h.ask(t, "OPTIONS", "/me/a", ""); a.status != 204 || a.header.Get("Allow") != "GET, HEAD, PUT, PATCH, POST, DELETE, OPTIONS" || a.header.Get("Access-Control-Allow-Origin") != "" {
 		t.Errorf("OPTIONS: %d %v", a.status, a.header)
 	}
 }
