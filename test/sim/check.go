@@ -35,26 +35,15 @@ func (w *world) check() {
 		w.commit(work{by: slices.Index(w.machines, m), in: slices.Index(w.machines, m)},
 			[]sennit.Change{{Kind: sennit.KindPut, Path: "final", Value: sennit.Value{Data: []byte(m.name)}}})
 	}
-	why := "nothing was compared"
-	for begun, wait := time.Now(), time.Second; why != ""; wait = min(wait*2, 20*time.Second) {
-		time.Sleep(wait)
-		if why = w.differs(); why != "" && time.Since(begun) > patience {
-			w.fail("no agreement after %s: %s", patience, why)
-			w.tellSessions()
-			break
-		}
-	}
+	agreed := w.agree("")
 	for i, m := range w.machines {
 		if i%2 == int(w.c.Seed%2) {
 			w.collect(m)
 		}
 	}
-	if was := why; was == "" {
-		if why = w.differs(); why != "" {
-			w.fail("no agreement after a collection: %s", why)
-		}
-	}
-	if why == "" {
+	// What a collection does changes nothing of that; but somebody who was cut
+	// off from the others until now may come with more.
+	if agreed && w.agree(" after a collection") {
 		w.listen()
 	}
 	time.Sleep(time.Minute) // watches are told, sessions rest
@@ -90,6 +79,22 @@ func (w *world) check() {
 	for _, x := range w.replicas() {
 		if x.of.liar == nil {
 			w.right(x, models[x.of.id.Space()])
+		}
+	}
+}
+
+// agree waits until all agree.
+func (w *world) agree(when string) bool {
+	for begun, wait := time.Now(), time.Second; ; wait = min(wait*2, 20*time.Second) {
+		time.Sleep(wait)
+		why := w.differs()
+		if why == "" {
+			return true
+		}
+		if time.Since(begun) > patience {
+			w.fail("no agreement%s after %s: %s", when, patience, why)
+			w.tellSessions()
+			return false
 		}
 	}
 }

@@ -46,9 +46,14 @@ func (w *world) collect(m *machine) {
 				w.fail("%s holds what is not genuine: %v", m.name, err)
 				return
 			}
+			was, werr := shown(r, id)
 			got, err := r.n.Collect(ctx, id, nil)
+			is, ierr := shown(r, id)
 			if ctx.Err() != nil || r.dead.Load() {
 				return
+			}
+			if werr == nil && ierr == nil && was.at == is.at && was.rules == is.rules && was.hash != is.hash {
+				w.fail("a collection at %s changed what lives in %s", m.name, w.owner(id))
 			}
 			w.count("collection")
 			if got.Dropped > 0 {
@@ -68,6 +73,33 @@ func (w *world) collect(m *machine) {
 		return
 	}
 	<-done
+}
+
+// standing is what a node has of a space, and by what it came to that.
+type standing struct {
+	at          uint64 // arrivals
+	rules, hash sennit.Hash
+}
+
+// shown is what a node has of a space now: if nothing arrives and no rules change
+// before it is asked for again, it must be the same.
+func shown(r *run, id sennit.Space) (s standing, err error) {
+	for {
+		if s.at, err = r.n.LastArrival(id); err != nil {
+			return s, err
+		}
+		if a := r.n.Authority(id); a != nil {
+			s.rules = a.Digest()
+		}
+		d, err := r.bus().Digest(context.Background(), sennit.Addr{Root: id.String()})
+		if err != nil {
+			return s, err
+		}
+		s.hash = d.Hash
+		if at, err := r.n.LastArrival(id); err != nil || at == s.at {
+			return s, err
+		}
+	}
 }
 
 // remember notes what a machine has of a space that may be dropped.
