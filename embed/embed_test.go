@@ -2,8 +2,12 @@ package embed_test
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"net/http"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/sennit/sennit"
 	"github.com/sennit/sennit/bustest"
@@ -90,5 +94,75 @@ func TestWhatCanNotStart(t *testing.T) {
 	end()
 	if _, err := embed.Open(ended, embed.Config{Data: t.TempDir(), Listen: []string{"/ip4/127.0.0.1/tcp/0"}}); err == nil {
 		t.Error("it started although nobody wanted that any more")
+	}
+}
+
+// TestCallsThatAreUnderWayEndWithTheNode closes a node on which others read, and
+// hold what they have not read to the end.
+func TestCallsThatAreUnderWayEndWithTheNode(t *testing.T) {
+	for range 5 {
+		n := open(t, t.TempDir())
+		bus := n.Bus()
+		var changes []sennit.Change
+		for i := range 2000 {
+			changes = append(changes, sennit.Change{Kind: sennit.KindPut, Path: sennit.Path(fmt.Sprintf("d/%d", i)), Value: sennit.Value{Data: []byte("x")}})
+		}
+		changes = append(changes, sennit.Change{Kind: sennit.KindAppend, Path: "s", Value: sennit.Value{Data: []byte("one")}},
+			sennit.Change{Kind: sennit.KindAppend, Path: "s", Value: sennit.Value{Data: []byte("two")}})
+		if _, err := bus.Write(t.Context(), "me", changes); err != nil {
+			t.Fatal(err)
+		}
+		// A watch amid its snapshot, and a stream that is open, hold a state of the store.
+		w, err := bus.Watch(t.Context(), []sennit.Pattern{{Root: "me"}}, sennit.WatchOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.Next(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		_, content, err := bus.Open(t.Context(), sennit.Addr{Root: "me", Path: "s"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := content.ReadAt(t.Context(), make([]byte, 2), 0); err != nil {
+			t.Fatal(err)
+		}
+		var reading sync.WaitGroup
+		for range 8 {
+			reading.Go(func() {
+				for {
+					_, _, err := bus.List(t.Context(), sennit.Addr{Root: "me", Path: "d"}, sennit.Listing{})
+					if err == nil {
+						_, err = bus.Digest(t.Context(), sennit.Addr{Root: "me"})
+					}
+					if err == nil {
+						_, err = bus.Get(t.Context(), sennit.Addr{Root: "me", Path: "d/7"})
+					}
+					if err != nil {
+						if sennit.CodeOf(err) != sennit.Gone {
+							t.Errorf("a read ended with %v", err)
+						}
+						return
+					}
+				}
+			})
+		}
+		time.Sleep(5 * time.Millisecond) // so that they are amid their work, each time elsewhere
+		if err := n.Close(); err != nil {
+			t.Errorf("closing: %v", err)
+		}
+		reading.Wait()
+		if _, err := w.Next(t.Context()); sennit.CodeOf(err) != sennit.Gone {
+			t.Errorf("the watch ended with %v", err)
+		}
+		if _, err := content.ReadAt(t.Context(), make([]byte, 3), 3); err != nil && sennit.CodeOf(err) != sennit.Gone {
+			t.Errorf("the stream ended with %v", err)
+		}
+		if err := errors.Join(w.Close(), content.Close()); err != nil {
+			t.Error(err)
+		}
+		if _, err := bus.Write(t.Context(), "me", changes[:1]); sennit.CodeOf(err) != sennit.Gone {
+			t.Errorf("a write to a node that stopped: %v", err)
+		}
 	}
 }

@@ -35,7 +35,7 @@ func (s *Store) Batch() *Batch {
 // holds itself. Writing to it costs about twice as much.
 func (s *Store) ReadBatch() *Batch {
 	b := s.db.NewIndexedBatch()
-	return &Batch{s: s, b: b, reads: reads{b}, buf: make([]byte, 0, 1200)}
+	return &Batch{s: s, b: b, reads: reads{r: b}, buf: make([]byte, 0, 1200)}
 }
 
 // Drop forgets the batch.

@@ -70,6 +70,10 @@ func (v reads) Index(space uint32, f func(Pos) error) error {
 // Shrink gives the room on disk back that removed data takes. Pebble does so
 // by itself in time, but for logs: it keeps some files to be used again.
 func (s *Store) Shrink(ctx context.Context) error {
+	if err := s.gate.enter(); err != nil {
+		return err
+	}
+	defer s.gate.leave()
 	// Each flush begins a new log. Those that were kept are dropped instead of
 	// used while lean is set.
 	s.lean.Store(true)

@@ -96,6 +96,10 @@ func (v reads) Total(space uint32, p sennit.Path, log uint32, since uint64) (pos
 }
 
 func (v reads) at(k []byte) (pos Pos, ok bool, err error) {
+	if err := v.gate.enter(); err != nil {
+		return Pos{}, false, err
+	}
+	defer v.gate.leave()
 	val, closer, err := v.r.Get(k)
 	if errors.Is(err, pebble.ErrNotFound) {
 		return Pos{}, false, nil
@@ -117,11 +121,11 @@ func (v reads) at(k []byte) (pos Pos, ok bool, err error) {
 // hold many it gives the newest op of a stream, and nothing else: see [reads.Many].
 func (v reads) Here(space uint32, p sennit.Path, f func(tree.Slot, Pos) error) error {
 	from := pathKey(nil, space, p)
-	it, err := v.r.NewIter(&pebble.IterOptions{LowerBound: from, UpperBound: append(from[:len(from):len(from)], lastSlot+1)})
+	it, err := v.iter(&pebble.IterOptions{LowerBound: from, UpperBound: append(from[:len(from):len(from)], lastSlot+1)})
 	if err != nil {
-		return readError(err)
+		return err
 	}
-	defer it.Close()
+	defer v.done(it)
 	// Each is looked for instead of stepping there: behind a key that was written
 	// often lie all its old values, which a step goes through.
 	var next []byte
@@ -195,11 +199,11 @@ const stepsBeforeSeek = 4
 // Each calls f for the live ops at each of some paths of the trie of digests,
 // which must be in order of their keys: see [SortPaths].
 func (v reads) Each(space uint32, paths []sennit.Path, f func(int, tree.Slot, Pos) error) error {
-	it, err := v.r.NewIter(&pebble.IterOptions{LowerBound: key(keyIndex, space), UpperBound: after(key(keyIndex, space))})
+	it, err := v.iter(&pebble.IterOptions{LowerBound: key(keyIndex, space), UpperBound: after(key(keyIndex, space))})
 	if err != nil {
-		return readError(err)
+		return err
 	}
-	defer it.Close()
+	defer v.done(it)
 	var from []byte
 	valid := it.First()
 	for i, p := range paths {
@@ -259,11 +263,11 @@ func holdsValue(slot byte) bool {
 // ops among them that give no value, not with the values that lie beneath.
 func (v reads) Children(space uint32, p sennit.Path, from string, limit int) (entries []sennit.Entry, more bool, err error) {
 	base := pathKey(nil, space, p)
-	it, err := v.r.NewIter(&pebble.IterOptions{LowerBound: base, UpperBound: after(base)})
+	it, err := v.iter(&pebble.IterOptions{LowerBound: base, UpperBound: after(base)})
 	if err != nil {
-		return nil, false, readError(err)
+		return nil, false, err
 	}
-	defer it.Close()
+	defer v.done(it)
 	seek := append(append([]byte(nil), base...), 0x10) // behind p's own slots
 	if from != "" {
 		seek = append(append(append([]byte(nil), base...), from...), 0x01)

@@ -161,6 +161,7 @@ type Chunks struct {
 	Pos   Pos
 	Bytes uint64
 
+	gate   *gate
 	it     *pebble.Iterator
 	prefix int
 }
@@ -168,22 +169,28 @@ type Chunks struct {
 // Chunks begins to go through a path's stream. Close it.
 func (v reads) Chunks(space uint32, p sennit.Path) (*Chunks, error) {
 	from := append(pathKeyIn(nil, keyMany, space, p), byte(tree.Append)+1)
-	it, err := v.r.NewIter(&pebble.IterOptions{LowerBound: from, UpperBound: after(from)})
+	it, err := v.iter(&pebble.IterOptions{LowerBound: from, UpperBound: after(from)})
 	if err != nil {
-		return nil, readError(err)
+		return nil, err
 	}
-	return &Chunks{it: it, prefix: len(from) - 1}, nil
+	defer v.gate.leave() // it may be kept for long
+	v.gate.keep(it)
+	return &Chunks{gate: v.gate, it: it, prefix: len(from) - 1}, nil
 }
 
 // First, Last, Next and Prev move to a chunk and report whether there is one.
 
-func (c *Chunks) First() (bool, error) { return c.read(c.it.First()) }
-func (c *Chunks) Last() (bool, error)  { return c.read(c.it.Last()) }
-func (c *Chunks) Next() (bool, error)  { return c.read(c.it.Next()) }
-func (c *Chunks) Prev() (bool, error)  { return c.read(c.it.Prev()) }
+func (c *Chunks) First() (bool, error) { return c.read(c.it.First) }
+func (c *Chunks) Last() (bool, error)  { return c.read(c.it.Last) }
+func (c *Chunks) Next() (bool, error)  { return c.read(c.it.Next) }
+func (c *Chunks) Prev() (bool, error)  { return c.read(c.it.Prev) }
 
-func (c *Chunks) read(valid bool) (bool, error) {
-	if !valid {
+func (c *Chunks) read(move func() bool) (bool, error) {
+	if err := c.gate.enter(); err != nil {
+		return false, err
+	}
+	defer c.gate.leave()
+	if !move() {
 		if err := c.it.Error(); err != nil {
 			return false, readError(err)
 		}
@@ -201,4 +208,4 @@ func (c *Chunks) read(valid bool) (bool, error) {
 }
 
 // Close ends it.
-func (c *Chunks) Close() error { return c.it.Close() }
+func (c *Chunks) Close() error { return c.gate.release(c.it) }

@@ -68,6 +68,7 @@ type Store struct {
 	cache *pebble.Cache
 	lean  *atomic.Bool
 	epoch uint64
+	gate  *gate
 
 	mu     sync.RWMutex // guards what follows
 	view   *View
@@ -100,6 +101,7 @@ func Open(c Config) (*Store, error) {
 		return nil, err
 	}
 	s := &Store{
+		gate:   newGate(),
 		cfg:    c,
 		cache:  pebble.NewCache(blockCache),
 		lean:   new(atomic.Bool),
@@ -282,8 +284,9 @@ func readError(err error) error {
 	return sennit.Hint(sennit.Errorf(sennit.Internal, "read the store: %w", err), "run: sennit doctor --verify")
 }
 
-// Close waits for background work and closes the store. Views must have been
-// released.
+// Close waits for reads that are under way and for background work, and closes
+// the store. Who still has a view reads no more with it: such a read fails with
+// [sennit.Gone].
 func (s *Store) Close() error {
 	s.mu.Lock()
 	view := s.view
@@ -292,7 +295,7 @@ func (s *Store) Close() error {
 	if view != nil {
 		view.Release()
 	}
-	err := s.db.Close()
+	err := errors.Join(s.gate.close(), s.db.Close())
 	s.cache.Unref()
 	return err
 }
@@ -300,8 +303,14 @@ func (s *Store) Close() error {
 // Epoch names this store's order of arrival.
 func (s *Store) Epoch() uint64 { return s.epoch }
 
-// DiskUsage is the bytes that the store takes on disk.
-func (s *Store) DiskUsage() uint64 { return s.db.Metrics().DiskSpaceUsage() }
+// DiskUsage is the bytes that the store takes on disk, 0 after Close.
+func (s *Store) DiskUsage() uint64 {
+	if s.gate.enter() != nil {
+		return 0
+	}
+	defer s.gate.leave()
+	return s.db.Metrics().DiskSpaceUsage()
+}
 
 // Space tells the number of a space that the store knows.
 func (s *Store) Space(id sennit.Space) (num uint32, ok bool) {

@@ -29,7 +29,7 @@ func trieAt(space, folds uint32) []byte {
 // TrieAt tells the arrival up to which a space's trie is up to date.
 func (s *Store) TrieAt(space, folds uint32) (uint64, error) {
 	k := trieAt(space, folds)
-	b, err := reads{s.db}.get(k)
+	b, err := reads{s.db, s.gate}.get(k)
 	switch {
 	case err != nil || b == nil:
 		return 0, err
@@ -42,25 +42,38 @@ func (s *Store) TrieAt(space, folds uint32) (uint64, error) {
 // EditTrie begins a change of a space's trie. One at a time.
 func (s *Store) EditTrie(space, folds uint32) *Trie {
 	b := s.db.NewIndexedBatch()
-	return &Trie{s: s, space: space, folds: folds, b: b, r: reads{b}}
+	return &Trie{s: s, space: space, folds: folds, b: b, r: reads{b, s.gate}}
 }
 
 // ReadTrie reads a space's trie as it is now. Release it with Done.
 func (s *Store) ReadTrie(space, folds uint32) *Trie {
-	snap := s.db.NewSnapshot()
-	return &Trie{s: s, space: space, folds: folds, snap: snap, r: reads{snap}}
+	t := &Trie{s: s, space: space, folds: folds, r: reads{gate: s.gate}}
+	if s.gate.enter() == nil { // else its reads say so
+		defer s.gate.leave()
+		t.snap = s.db.NewSnapshot()
+		t.r.r = t.snap
+		s.gate.keep(t.snap)
+	}
+	return t
 }
 
 // Done ends reading, or drops a change.
 func (t *Trie) Done() error {
-	if t.snap != nil {
-		return t.snap.Close()
+	switch {
+	case t.snap != nil:
+		return t.s.gate.release(t.snap)
+	case t.b != nil:
+		return t.b.Close()
 	}
-	return t.b.Close()
+	return nil
 }
 
 // Commit ends a change: the trie is up to date with arrivals up to n.
 func (t *Trie) Commit(n uint64) error {
+	if err := t.s.gate.enter(); err != nil {
+		return errors.Join(err, t.b.Close())
+	}
+	defer t.s.gate.leave()
 	err := t.b.Set(trieAt(t.space, t.folds), binary.BigEndian.AppendUint64(nil, n), nil)
 	if err == nil {
 		err = t.b.Commit(pebble.NoSync)
@@ -96,12 +109,12 @@ func (t *Trie) Same(u *Trie) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	defer a.Close()
+	defer t.r.done(a)
 	b, err := u.nodes()
 	if err != nil {
 		return false, err
 	}
-	defer b.Close()
+	defer u.r.done(b)
 	same := true
 	for more, more2 := a.First(), b.First(); same && (more || more2); more, more2 = a.Next(), b.Next() {
 		same = more && more2 && bytes.Equal(a.Key()[trieKey:], b.Key()[trieKey:]) && bytes.Equal(a.Value(), b.Value())
@@ -117,7 +130,7 @@ const trieKey = 9
 
 func (t *Trie) nodes() (*pebble.Iterator, error) {
 	from := bytes.Clone(t.at(nil))
-	it, err := t.r.r.NewIter(&pebble.IterOptions{LowerBound: from, UpperBound: after(from)})
+	it, err := t.r.iter(&pebble.IterOptions{LowerBound: from, UpperBound: after(from)})
 	if err != nil {
 		return nil, readError(err)
 	}

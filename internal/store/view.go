@@ -27,11 +27,33 @@ type View struct {
 
 // reads are the reads that a view and an open batch have in common. What a
 // batch reads includes what it holds.
-type reads struct{ r pebble.Reader }
+type reads struct {
+	r    pebble.Reader
+	gate *gate // nil for a batch
+}
+
+// iter makes an iterator, which done closes.
+func (v reads) iter(o *pebble.IterOptions) (*pebble.Iterator, error) {
+	if err := v.gate.enter(); err != nil {
+		return nil, err
+	}
+	it, err := v.r.NewIter(o)
+	if err != nil {
+		v.gate.leave()
+		return nil, readError(err)
+	}
+	return it, nil
+}
+
+func (v reads) done(it *pebble.Iterator) {
+	_ = it.Close() // what went wrong its Error told
+	v.gate.leave()
+}
 
 func newView(s *Store, n uint64) *View {
 	snap := s.db.NewSnapshot()
-	v := &View{N: n, reads: reads{snap}, snap: snap}
+	s.gate.keep(snap)
+	v := &View{N: n, reads: reads{snap, s.gate}, snap: snap}
 	v.refs.Store(1)
 	return v
 }
@@ -51,12 +73,16 @@ func (s *Store) View() (*View, error) {
 // Release gives the view back.
 func (v *View) Release() {
 	if v.refs.Add(-1) == 0 {
-		v.snap.Close()
+		_ = v.gate.release(v.snap) // it never fails
 	}
 }
 
 // get reads a key; nil without error if there is none. The value is a copy.
 func (v reads) get(k []byte) ([]byte, error) {
+	if err := v.gate.enter(); err != nil {
+		return nil, err
+	}
+	defer v.gate.leave()
 	val, closer, err := v.r.Get(k)
 	if errors.Is(err, pebble.ErrNotFound) {
 		return nil, nil
@@ -75,11 +101,11 @@ func (v reads) scan(prefix []byte, f func(k, v []byte) error) error {
 }
 
 func (v reads) scanRange(from, to []byte, f func(k, v []byte) error) error {
-	it, err := v.r.NewIter(&pebble.IterOptions{LowerBound: from, UpperBound: to})
+	it, err := v.iter(&pebble.IterOptions{LowerBound: from, UpperBound: to})
 	if err != nil {
-		return readError(err)
+		return err
 	}
-	defer it.Close()
+	defer v.done(it)
 	for it.First(); it.Valid(); it.Next() {
 		val, err := it.ValueAndErr()
 		if err != nil {
@@ -130,11 +156,11 @@ func (v reads) Commit(log uint32, seq uint64) (*wire.Stored, error) {
 // IDs calls f with the id of each of some commits, which must be sorted by log,
 // then seq. What isn't here is left out.
 func (v reads) IDs(places []Place, f func(i int, id sennit.Hash) error) error {
-	it, err := v.r.NewIter(&pebble.IterOptions{LowerBound: []byte{keyCommit}, UpperBound: []byte{keyCommit + 1}})
+	it, err := v.iter(&pebble.IterOptions{LowerBound: []byte{keyCommit}, UpperBound: []byte{keyCommit + 1}})
 	if err != nil {
-		return readError(err)
+		return err
 	}
-	defer it.Close()
+	defer v.done(it)
 	var k []byte
 	var id sennit.Hash
 	here := false
@@ -184,11 +210,11 @@ func (v reads) Commits(log uint32, seq uint64, f func(seq uint64, c *wire.Stored
 // Size is the number of commits that a log is known to have: the seq of the
 // newest that is here.
 func (v reads) Size(log uint32) (uint64, error) {
-	it, err := v.r.NewIter(&pebble.IterOptions{LowerBound: key(keyCommit, log), UpperBound: after(key(keyCommit, log))})
+	it, err := v.iter(&pebble.IterOptions{LowerBound: key(keyCommit, log), UpperBound: after(key(keyCommit, log))})
 	if err != nil {
-		return 0, readError(err)
+		return 0, err
 	}
-	defer it.Close()
+	defer v.done(it)
 	if !it.Last() {
 		return 0, it.Error()
 	}
@@ -200,11 +226,11 @@ func (v reads) Size(log uint32) (uint64, error) {
 
 // NextCommit finds the first commit of a log from seq on.
 func (v reads) NextCommit(log uint32, seq uint64) (next uint64, ok bool, err error) {
-	it, err := v.r.NewIter(&pebble.IterOptions{LowerBound: commitKey(nil, log, seq), UpperBound: after(key(keyCommit, log))})
+	it, err := v.iter(&pebble.IterOptions{LowerBound: commitKey(nil, log, seq), UpperBound: after(key(keyCommit, log))})
 	if err != nil {
-		return 0, false, readError(err)
+		return 0, false, err
 	}
-	defer it.Close()
+	defer v.done(it)
 	if !it.First() {
 		return 0, false, it.Error()
 	}
@@ -247,6 +273,28 @@ func (v reads) OpRange(log uint32, first, last uint64, f func(seq uint64, index 
 	})
 }
 
+// leaf reads the leaf of a log's id tree that stands for a commit, if that is
+// here.
+func (v reads) leaf(log uint32, seq uint64) (h sennit.Hash, ok bool, err error) {
+	if err := v.gate.enter(); err != nil {
+		return h, false, err
+	}
+	defer v.gate.leave()
+	k := commitKey(make([]byte, 0, 16), log, seq)
+	val, closer, err := v.r.Get(k)
+	switch {
+	case errors.Is(err, pebble.ErrNotFound):
+		return h, false, nil
+	case err != nil:
+		return h, false, readError(err)
+	}
+	id, ok := wire.StoredID(val)
+	if err := closer.Close(); err != nil || !ok {
+		return h, false, damaged(k)
+	}
+	return commit.Leaf(id[:]), true, nil
+}
+
 // Node reads a node of a log's id tree: from the commit where it is a leaf
 // that is here, from the tree otherwise.
 //
@@ -254,14 +302,8 @@ func (v reads) OpRange(log uint32, first, last uint64, f func(seq uint64, index 
 // the pieces were proved by other nodes.
 func (v reads) Node(log uint32, at commit.Place) (sennit.Hash, error) {
 	if at.Level == 0 {
-		if val, closer, err := v.r.Get(commitKey(make([]byte, 0, 16), log, at.Index+1)); err == nil {
-			id, ok := wire.StoredID(val)
-			if err := closer.Close(); err != nil || !ok {
-				return sennit.Hash{}, damaged(commitKey(nil, log, at.Index+1))
-			}
-			return commit.Leaf(id[:]), nil
-		} else if !errors.Is(err, pebble.ErrNotFound) {
-			return sennit.Hash{}, readError(err)
+		if leaf, ok, err := v.leaf(log, at.Index+1); ok || err != nil {
+			return leaf, err
 		}
 	}
 	k := nodeKey(make([]byte, 0, 16), log, at)
@@ -390,11 +432,11 @@ func (v reads) Arrivals(space uint32, n uint64, f func(Arrival) error) error {
 // ArrivalsBack calls f for the arrivals of a space, the newest first, until it
 // returns ErrStop.
 func (v reads) ArrivalsBack(space uint32, f func(Arrival) error) error {
-	it, err := v.r.NewIter(&pebble.IterOptions{LowerBound: key(keyArrival, space), UpperBound: after(key(keyArrival, space))})
+	it, err := v.iter(&pebble.IterOptions{LowerBound: key(keyArrival, space), UpperBound: after(key(keyArrival, space))})
 	if err != nil {
-		return readError(err)
+		return err
 	}
-	defer it.Close()
+	defer v.done(it)
 	for ok := it.Last(); ok; ok = it.Prev() {
 		a, known := decodeArrival(it.Key(), it.Value())
 		if !known {
@@ -414,11 +456,11 @@ func (v reads) ArrivalsBack(space uint32, f func(Arrival) error) error {
 
 // LastArrival is the number of a space's newest arrival, 0 if it has none.
 func (v reads) LastArrival(space uint32) (uint64, error) {
-	it, err := v.r.NewIter(&pebble.IterOptions{LowerBound: key(keyArrival, space), UpperBound: after(key(keyArrival, space))})
+	it, err := v.iter(&pebble.IterOptions{LowerBound: key(keyArrival, space), UpperBound: after(key(keyArrival, space))})
 	if err != nil {
-		return 0, readError(err)
+		return 0, err
 	}
-	defer it.Close()
+	defer v.done(it)
 	if !it.Last() {
 		return 0, it.Error()
 	}
