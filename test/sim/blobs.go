@@ -55,7 +55,8 @@ func (w *world) current(models map[sennit.Space]*model, space sennit.Space, c se
 }
 
 // lacking tells of the first follower that lacks a blob which somebody has whom
-// it is in touch with and who lets it read.
+// it is in touch with, who lets it read, and who knows that the blob is the value
+// there.
 func (w *world) lacking(models map[sennit.Space]*model) string {
 	all := w.replicas()
 	for _, x := range all {
@@ -72,13 +73,24 @@ func (w *world) lacking(models map[sennit.Space]*model) string {
 					continue
 				}
 				rules := y.m.up().n.Authority(space)
-				if rules.May(x.m.id.Principal(), sennit.Read, o.path, uint64(y.m.now().UnixMilli())) && rules.Proven(x.m.id.Principal()) {
+				if rules.May(x.m.id.Principal(), sennit.Read, o.path, uint64(y.m.now().UnixMilli())) && rules.Proven(x.m.id.Principal()) && w.knows(y.m, space, o) {
 					return fmt.Sprintf("%s lacks the blob at %s/%s, which %s has: %+v", x.m.name, x.of.name, o.path, y.m.name, x.m.up().s.Pending(10))
 				}
 			}
 		}
 	}
 	return ""
+}
+
+// knows reports whether a machine has the op itself. One may have a blob only as
+// another value of its own. A liar can name that blob where it may write, and
+// whoever gave it on the word of others would give what they may not read.
+func (w *world) knows(m *machine, space sennit.Space, o *op) bool {
+	own := newModel(space)
+	if err := own.add(m.up().n); err != nil {
+		w.fail("%s holds what is not genuine: %v", m.name, err)
+	}
+	return own.held[o.id]
 }
 
 // wants reports whether a replica follows a path, and may read it.
