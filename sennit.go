@@ -292,9 +292,10 @@ type WatchOptions struct {
 
 	// Wake, if it is set, lets one goroutine read many watches: after a Next
 	// that found nothing and failed because its context had ended, it is called
-	// when there may be something. It may be called for nothing, must not
-	// block, and must not call the bus. A bus at the far end of a connection
-	// refuses it as [Unsupported].
+	// when there may be something. It may be called for nothing, from any
+	// goroutine, also before Watch has returned, during a Next, and shortly
+	// after Close. It must not block, and must not call the bus or the watch.
+	// A bus at the far end of a connection refuses it as [Unsupported].
 	Wake func()
 }
 

@@ -2,15 +2,18 @@
 // and, if it is asked for, its doors, without a second process.
 //
 // Owns: the life of a node inside somebody else's program.
-// Promises: nothing but the configuration decides what it does: no environment
-// variable and no file beside the data; it never writes to standard output or
-// ends the process, unless the disk fails; what was acknowledged is on disk when Close returns.
+// Promises: nothing but the configuration decides what it does: neither
+// SENNIT_* variables nor config.toml; it never writes to standard output, and
+// doesn't end the process unless the disk fails; what was acknowledged is on disk
+// when Close returns, and calls that are under way then fail with gone.
 // Must not know: how anything works inside.
 package embed
 
 import (
 	"context"
+	"errors"
 	"log/slog"
+	"path/filepath"
 
 	"github.com/sennit/sennit"
 
@@ -61,7 +64,8 @@ type Node struct {
 }
 
 // Open starts a node and waits until everything is up. ctx is only for that: the
-// node runs until Close.
+// node runs until Close. A start that is given up is stopped first, which may
+// take as long as the start.
 func Open(ctx context.Context, cfg Config) (*Node, error) {
 	if cfg.Data == "" {
 		return nil, sennit.Errorf(sennit.BadInput, "a node needs a directory for its data: set Config.Data")
@@ -82,6 +86,11 @@ func Open(ctx context.Context, cfg Config) (*Node, error) {
 	if err := c.Complete(); err != nil {
 		return nil, err
 	}
+	data, err := filepath.Abs(c.Data)
+	if err != nil {
+		return nil, sennit.Errorf(sennit.BadInput, "the directory %s: %w", c.Data, err)
+	}
+	c.Data = data
 	running, stop := context.WithCancel(context.WithoutCancel(ctx))
 	n := &Node{stop: stop, done: make(chan struct{})}
 	up := make(chan struct{})
@@ -99,8 +108,7 @@ func Open(ctx context.Context, cfg Config) (*Node, error) {
 		stop()
 		return nil, n.err
 	case <-ctx.Done():
-		_ = n.Close()
-		return nil, sennit.Errorf(sennit.CodeOf(ctx.Err()), "start the node on %s: %w", cfg.Data, ctx.Err())
+		return nil, sennit.Errorf(sennit.CodeOf(ctx.Err()), "start the node on %s: %w", cfg.Data, errors.Join(ctx.Err(), n.Close()))
 	}
 }
 

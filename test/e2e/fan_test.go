@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"runtime"
 	"slices"
 	"strconv"
@@ -181,18 +182,13 @@ func TestAThousandSubscribersHearEverything(t *testing.T) {
 		changes = 1500
 	}
 	n := start(t)
-	join := func(room int) plug {
+	join := func() plug {
 		p := connect(t, n.dir)
-		if room > 0 {
-			if err := syscall.SetsockoptInt(int(p), syscall.SOL_SOCKET, syscall.SO_RCVBUF, room); err != nil {
-				t.Fatal(err)
-			}
-		}
 		p.say(t, "GET /me/board/ HTTP/1.1\r\nHost: localhost\r\nSubscribe: ?1\r\n\r\n")
 		return p
 	}
 	for range sulking {
-		join(4096)
+		join()
 	}
 	poll, err := syscall.EpollCreate1(syscall.EPOLL_CLOEXEC)
 	if err != nil {
@@ -201,7 +197,7 @@ func TestAThousandSubscribersHearEverything(t *testing.T) {
 	defer syscall.Close(poll)
 	heard := map[int32]*listener{}
 	for range crowd {
-		p := join(0)
+		p := join()
 		p.hears(t, "Live: ?1")
 		heard[int32(p)] = &listener{}
 		if err := syscall.EpollCtl(poll, syscall.EPOLL_CTL_ADD, int(p), &syscall.EpollEvent{Events: syscall.EPOLLIN, Fd: int32(p)}); err != nil {
@@ -214,7 +210,7 @@ func TestAThousandSubscribersHearEverything(t *testing.T) {
 	begun := time.Now()
 	var writing sync.WaitGroup
 	writing.Go(func() {
-		c, filler := n.client(), strings.Repeat("x", 1000)
+		c, filler := n.client(), strings.Repeat("x", 2500) // a socket takes 208 KiB
 		tick := time.NewTicker(pace)
 		defer tick.Stop()
 		for i := range changes {
@@ -248,6 +244,9 @@ func TestAThousandSubscribersHearEverything(t *testing.T) {
 		}
 	}
 	took := time.Since(begun)
+	if figures := n.get("/metrics"); !strings.Contains(figures, fmt.Sprintf("\nsennit_http_slow_subscribers %d\n", sulking)) {
+		t.Errorf("those who never read aren't slow:\n%s", figures)
+	}
 	grown, used := resident(t, n)-before, processor(t, n)-used
 	for _, l := range heard {
 		for i := range changes {
@@ -260,8 +259,8 @@ func TestAThousandSubscribersHearEverything(t *testing.T) {
 	worst := late[len(late)*99/100]
 	t.Logf("%d deliveries in %v: median %v, 99 of 100 within %v, all within %v; the node took %v of a processor and has grown by %.1f MB",
 		len(late), took.Round(time.Millisecond), late[len(late)/2].Round(10*time.Microsecond), worst.Round(10*time.Microsecond), late[len(late)-1].Round(10*time.Microsecond), used, float64(grown)/1e6)
-	if goal := slack(fanGoal); worst > goal {
-		t.Errorf("99 of 100 changes come within %v; %v is the goal", worst, goal)
+	if *long && worst > fanGoal { // otherwise others work beside it
+		t.Errorf("99 of 100 changes come within %v; %v is the goal", worst, fanGoal)
 	}
 	if grown > fanSize {
 		t.Errorf("the node has grown by %d bytes; at most %d will do", grown, fanSize)
@@ -297,4 +296,19 @@ func (l *listener) hear(b []byte, change func(i int)) {
 		l.heard[i]++
 		change(i)
 	}
+}
+
+// get is what the node answers on its socket.
+func (n *node) get(path string) string {
+	n.t.Helper()
+	body, err := n.client().Stream(n.t.Context(), path)
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	defer body.Close()
+	b, err := io.ReadAll(body)
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	return string(b)
 }

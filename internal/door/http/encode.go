@@ -70,19 +70,23 @@ func (e *encoder) append(t *told, updates []sennit.Update, i int) {
 type single struct {
 	path sennit.Path
 	now  *sennit.Update // in a snapshot: what is there, nil if nothing is known to be
+
+	// Of what the last snapshot showed.
+	typ     string
+	version sennit.Version
 }
 
 // describe sets the headers that tell what is there now.
 func (v *single) describe(h http.Header) {
 	version := ""
-	if v.now != nil && v.now.Kind == sennit.Set {
-		n := &v.now.Node
-		h.Set("Repr-Type", typeOf(n.Value))
-		if simple(string(n.Version)) {
-			version = `"` + string(n.Version) + `"`
-		}
+	if v.typ != "" {
+		h.Set("Repr-Type", v.typ)
+	}
+	if simple(string(v.version)) {
+		version = `"` + string(v.version) + `"`
 	}
 	h.Set("Current-Version", version)
+	v.typ, v.version = "", "" // not to be held while nothing happens
 }
 
 func (e *encoder) appendSingle(t *told, u *sennit.Update, last bool) {
@@ -110,6 +114,11 @@ func (e *encoder) appendSingle(t *told, u *sennit.Update, last bool) {
 			}
 			v.now.Cursor = u.Cursor
 			e.block(v.now, true, true)
+			v.typ, v.version = "", ""
+			if v.now.Kind == sennit.Set {
+				v.typ, v.version = typeOf(v.now.Node.Value), v.now.Node.Version
+			}
+			v.now = nil
 		}
 	}
 }

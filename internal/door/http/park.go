@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"runtime"
+	"runtime/debug"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -32,21 +33,34 @@ type lot struct {
 	end  context.CancelFunc
 	work sync.WaitGroup // workers, and goroutines of those who are slow
 
+	enough int // workers, if none of them is held up: what they do takes a processor
+
 	mu      sync.Mutex // guards what follows, and what parked says
 	all     *parked    // a list of all, linked by prev and next
 	ready   queue
 	workers int
+	served  uint64      // how many were taken out of the queue
+	relief  *time.Timer // looks whether the workers are held up; nil while it isn't set
+	slow    int         // subscribers with a goroutine
 	over    bool
 }
 
+// A watch that goes on from the store may keep a worker for long. If nobody was
+// served for reliefAfter although somebody waits, one more worker comes, up to maxWorkers.
+const (
+	reliefAfter = 5 * time.Millisecond
+	maxWorkers  = 64
+)
+
+// maxSlow bounds the subscribers who take less than they are sent, each of whom
+// may hold a batch of a watch. Further ones are cut off, and can resume.
+const maxSlow = 256
+
 func newLot(ctx context.Context, d *Door) *lot {
-	l := &lot{d: d}
+	l := &lot{d: d, enough: runtime.GOMAXPROCS(0)}
 	l.life, l.end = context.WithCancel(ctx)
 	return l
 }
-
-// maxWorkers is how many serve at a time: what they do takes a processor.
-func maxWorkers() int { return runtime.GOMAXPROCS(0) }
 
 // state says who has a parked connection.
 type state uint8
@@ -65,6 +79,7 @@ type parked struct {
 	watch sennit.Watch
 	told  told
 	beat  time.Duration
+	check func() bool // whether its client may still watch; nil: for as long as it likes
 	wrote time.Time   // when it was last written to
 	alarm *time.Timer // nil before it is parked
 	rings atomic.Bool // the alarm went off
@@ -73,6 +88,7 @@ type parked struct {
 	state      state
 	again      bool // it was woken while it was taken
 	listed     bool
+	waits      bool // a goroutine writes, and waits for the client to read
 	prev, next *parked
 	behind     *parked // in the queue
 }
@@ -92,7 +108,9 @@ func (q *queue) push(p *parked) {
 func (q *queue) pop() *parked {
 	p := q.first
 	if p != nil {
-		q.first, p.behind = p.behind, nil
+		if q.first, p.behind = p.behind, nil; q.first == nil {
+			q.last = nil
+		}
 	}
 	return p
 }
@@ -116,6 +134,16 @@ func (l *lot) place(r *http.Request) *parked {
 // nothing was sent.
 func (p *parked) park(w http.ResponseWriter, first []byte) bool {
 	l := p.lot
+	l.mu.Lock()
+	over := l.over
+	if !over {
+		l.work.Add(1)
+	}
+	l.mu.Unlock()
+	if over {
+		return false
+	}
+	defer l.work.Done()
 	conn, _, err := http.NewResponseController(w).Hijack()
 	if err != nil {
 		return false
@@ -125,32 +153,39 @@ func (p *parked) park(w http.ResponseWriter, first []byte) bool {
 	if len(first) > 0 {
 		head = appendChunk(head, first)
 	}
-	_ = conn.SetDeadline(time.Now().Add(l.d.cfg.Limits.Write)) // a socket has deadlines
-	if _, err := conn.Write(head); err != nil {
-		p.leave()
-		return true
+	l.mu.Lock()
+	if p.next = l.all; p.next != nil {
+		p.next.prev = p
 	}
-	_ = conn.SetDeadline(time.Time{})
-	p.wrote = time.Now()
+	l.all, p.listed, p.waits = p, true, true
+	l.mu.Unlock()
+	l.d.stats.subscribers.Add(1)
+	_ = conn.SetReadDeadline(time.Time{}) // a socket has deadlines
 	p.alarm = time.AfterFunc(min(p.beat, probe), func() {
 		p.rings.Store(true)
 		p.wake()
 	})
-	l.mu.Lock()
-	over := l.over
-	if !over {
-		if p.next = l.all; p.next != nil {
-			p.next.prev = p
-		}
-		l.all = p
-		p.listed = true
-		l.d.stats.subscribers.Add(1)
-		l.enqueue(p)
+	if p.put(head) {
+		p.rest(true)
 	}
-	l.mu.Unlock()
-	if over {
-		p.end()
+	return true
+}
+
+// put writes, and waits for the client to read, for as long as the limit says. If
+// it reports false the subscription has ended.
+func (p *parked) put(b []byte) bool {
+	l := p.lot
+	_ = p.conn.SetWriteDeadline(time.Now().Add(l.d.cfg.Limits.Write))
+	if l.life.Err() != nil { // close may have come before the deadline
+		p.leave()
+		return false
 	}
+	if _, err := p.conn.Write(b); err != nil {
+		p.leave()
+		return false
+	}
+	_ = p.conn.SetWriteDeadline(time.Time{})
+	p.wrote = time.Now()
 	return true
 }
 
@@ -159,7 +194,8 @@ func appendHead(b []byte, h http.Header) []byte {
 	out := bytes.NewBuffer(append(b, "HTTP/1.1 209 Subscription\r\n"...))
 	h["Date"] = []string{time.Now().UTC().Format(http.TimeFormat)}
 	h["Transfer-Encoding"] = []string{"chunked"}
-	_ = h.Write(out) // a buffer takes everything
+	h["Connection"] = []string{"close"} // it serves no other request
+	_ = h.Write(out)                    // a buffer takes everything
 	out.WriteString("\r\n")
 	return out.Bytes()
 }
@@ -188,10 +224,30 @@ func (p *parked) wake() {
 func (l *lot) enqueue(p *parked) {
 	p.state = queued
 	l.ready.push(p)
-	if l.workers < maxWorkers() {
+	switch {
+	case l.workers < l.enough:
+		l.workers++
+		l.work.Go(l.serve)
+	case l.relief == nil && l.workers < maxWorkers:
+		served := l.served
+		l.relief = time.AfterFunc(reliefAfter, func() { l.relieve(served) })
+	}
+}
+
+// relieve adds a worker if the others are held up.
+func (l *lot) relieve(served uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.relief = nil
+	if l.ready.first == nil || l.workers == 0 || l.workers >= maxWorkers {
+		return
+	}
+	if l.served == served {
 		l.workers++
 		l.work.Go(l.serve)
 	}
+	served = l.served
+	l.relief = time.AfterFunc(reliefAfter, func() { l.relieve(served) })
 }
 
 // serve serves connections until none is queued.
@@ -208,14 +264,26 @@ func (l *lot) serve() {
 			return
 		}
 		p.state, p.again = taken, false
+		l.served++
 		over := l.over
 		l.mu.Unlock()
 		if over {
 			p.end()
 		} else {
-			p.serve(e, out)
+			p.guard(func() { p.serve(e, out) })
 		}
 	}
+}
+
+// guard has a bug end one subscription, as net/http does with a request.
+func (p *parked) guard(f func()) {
+	defer func() {
+		if x := recover(); x != nil {
+			p.lot.d.cfg.Log.Error("a subscription failed", "panic", x, "stack", string(debug.Stack()))
+			p.leave()
+		}
+	}()
+	f()
 }
 
 // close ends all subscriptions, and takes no more in.
@@ -227,7 +295,9 @@ func (l *lot) close() {
 		if p.state == idle {
 			l.enqueue(p)
 		}
-		_ = p.conn.SetWriteDeadline(time.Unix(1, 0)) // who is slow isn't waited for
+		if p.waits {
+			_ = p.conn.SetWriteDeadline(time.Unix(1, 0)) // who is slow isn't waited for
+		}
 	}
 	l.mu.Unlock()
 	l.work.Wait()
@@ -239,6 +309,7 @@ func (p *parked) rest(more bool) {
 	l := p.lot
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	p.waits = false
 	if more || p.again || l.over {
 		l.enqueue(p)
 	} else {
@@ -249,16 +320,13 @@ func (p *parked) rest(more bool) {
 // end ends a subscription in order. The client can go on from the newest cursor
 // that it saw.
 func (p *parked) end() {
-	_ = p.conn.SetWriteDeadline(time.Time{})
 	_, _ = newAttempt().write(p.raw, []byte("0\r\n\r\n")) // if there is room for it
 	p.leave()
 }
 
 // leave frees all that a subscription holds.
 func (p *parked) leave() {
-	if p.alarm != nil {
-		p.alarm.Stop()
-	}
+	p.alarm.Stop()
 	_ = p.watch.Close()
 	_ = p.conn.Close()
 	l := p.lot
@@ -316,18 +384,29 @@ func (p *parked) serve(e *encoder, out *attempt) {
 
 // send writes some bytes. If it reports false the connection is in other hands.
 func (p *parked) send(out *attempt, b []byte, then []sennit.Update) bool {
+	if len(b) == 0 {
+		return true
+	}
 	n, err := out.write(p.raw, b)
-	switch {
-	case err != nil:
+	if err == nil && n == len(b) {
+		p.wrote = time.Now()
+		return true
+	}
+	l := p.lot
+	l.mu.Lock()
+	taken := err == nil && l.slow < maxSlow && !l.over
+	if taken {
+		l.slow++
+		p.waits = true
+	}
+	l.mu.Unlock()
+	if !taken {
 		p.leave()
 		return false
-	case n < len(b):
-		left := bytes.Clone(b[n:])
-		p.lot.work.Go(func() { p.finish(left, then) })
-		return false
 	}
-	p.wrote = time.Now()
-	return true
+	left := bytes.Clone(b[n:])
+	l.work.Go(func() { p.guard(func() { p.finish(left, then) }) })
+	return false
 }
 
 // finish writes what a socket did not take at once. A write that takes longer
@@ -335,28 +414,22 @@ func (p *parked) send(out *attempt, b []byte, then []sennit.Update) bool {
 func (p *parked) finish(left []byte, updates []sennit.Update) {
 	l := p.lot
 	l.d.stats.slow.Add(1)
-	defer l.d.stats.slow.Add(-1)
-	for {
-		_ = p.conn.SetWriteDeadline(time.Now().Add(l.d.cfg.Limits.Write))
-		if l.life.Err() != nil { // close may have come before the deadline
-			p.leave()
-			return
-		}
-		if _, err := p.conn.Write(left); err != nil {
-			p.leave()
-			return
-		}
+	defer func() {
+		l.d.stats.slow.Add(-1)
+		l.mu.Lock()
+		l.slow--
+		l.mu.Unlock()
+	}()
+	for p.put(left) {
 		if len(updates) == 0 {
-			break
+			p.rest(true)
+			return
 		}
 		e := l.d.encoders.get()
 		left, updates = p.encode(e, updates)
 		left = bytes.Clone(left)
 		l.d.encoders.put(e)
 	}
-	_ = p.conn.SetWriteDeadline(time.Time{})
-	p.wrote = time.Now()
-	p.rest(true)
 }
 
 // ring looks after a connection when its alarm went off. If it reports false the
@@ -364,6 +437,10 @@ func (p *parked) finish(left []byte, updates []sennit.Update) {
 func (p *parked) ring(out *attempt) bool {
 	if out.gone(p.raw) {
 		p.leave()
+		return false
+	}
+	if p.check != nil && !p.check() {
+		p.end()
 		return false
 	}
 	quiet := time.Since(p.wrote)

@@ -4,15 +4,20 @@ package httpdoor_test
 
 import (
 	"bufio"
+	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"runtime"
 	"strings"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
+	"github.com/sennit/sennit"
 	httpdoor "github.com/sennit/sennit/internal/door/http"
 )
 
@@ -104,7 +109,7 @@ func TestAClientThatWentIsNoticed(t *testing.T) {
 // Who reads slowly gets all that a tail promises, and keeps nobody waiting. Who
 // never reads is cut off.
 func TestWhoIsSlowHoldsUpNobody(t *testing.T) {
-	h := open(t, func(c *httpdoor.Config) { c.Limits.Write = time.Second })
+	h := open(t, func(c *httpdoor.Config) { c.Limits.Write = 4 * time.Second })
 	_, brisk := h.subscriber(t, "?tail")
 	_, late := h.subscriber(t, "?tail")
 	never, _ := h.subscriber(t, "?tail")
@@ -116,7 +121,7 @@ func TestWhoIsSlowHoldsUpNobody(t *testing.T) {
 	for i := range changes {
 		h.put(t, "a", fmt.Sprintf("%s\nvalue %d\n", filler, i))
 		until(t, brisk, fmt.Sprint("value ", i))
-		if i%100 == 99 {
+		if i%100 == 99 { // by then it is behind
 			until(t, late, fmt.Sprint("value ", i-50))
 		}
 	}
@@ -175,4 +180,91 @@ func TestSubscribersOfAMountedDoor(t *testing.T) {
 	until(t, r, "hello")
 	c.Close()
 	soon(t, "the watch is closed", func() bool { return h.model.Watches() == 0 })
+}
+
+// oddBus has watches of /me/odd/ that do something else when they are asked for
+// more than the snapshot.
+type oddBus struct {
+	sennit.Bus
+	odd func()
+}
+
+type oddWatch struct {
+	sennit.Watch
+	odd   func()
+	asked int
+}
+
+func (b oddBus) Watch(ctx context.Context, patterns []sennit.Pattern, o sennit.WatchOptions) (sennit.Watch, error) {
+	w, err := b.Bus.Watch(ctx, patterns, o)
+	if err == nil && patterns[0].Path == "odd" {
+		w = &oddWatch{Watch: w, odd: b.odd}
+	}
+	return w, err
+}
+
+func (w *oddWatch) Next(ctx context.Context) ([]sennit.Update, error) {
+	if w.asked++; w.asked > 1 {
+		w.odd()
+	}
+	return w.Watch.Next(ctx)
+}
+
+func strange(c *httpdoor.Config, f func()) {
+	bus := c.Bus
+	c.Bus = func(c httpdoor.Caller) sennit.Bus { return oddBus{bus(c), f} }
+}
+
+func TestWatchesThatTakeLongHoldUpNobody(t *testing.T) {
+	free := make(chan struct{})
+	h := open(t, func(c *httpdoor.Config) { strange(c, func() { <-free }) })
+	_, r := h.subscriber(t, "")
+	for range runtime.GOMAXPROCS(0) + 3 {
+		h.subscriber(t, "odd/")
+	}
+	for i := range 5 {
+		h.put(t, "a", fmt.Sprint("value ", i))
+		until(t, r, fmt.Sprint("value ", i))
+	}
+	close(free)
+}
+
+func TestABugInAWatchEndsOneSubscription(t *testing.T) {
+	h := open(t, func(c *httpdoor.Config) { strange(c, func() { panic("a bug") }) })
+	_, r := h.subscriber(t, "")
+	for range 3 {
+		c, broken := h.subscriber(t, "odd/")
+		if _, err := io.Copy(io.Discard, broken); err != nil && !errors.Is(err, syscall.ECONNRESET) {
+			t.Errorf("a subscription with a bug ends with %v", err)
+		}
+		c.Close()
+	}
+	h.put(t, "a", "hello")
+	until(t, r, "hello")
+	soon(t, "their watches are closed", func() bool { return h.model.Watches() == 1 })
+}
+
+// revocable is a token that can be revoked.
+type revocable struct {
+	tokens
+	revoked atomic.Bool
+}
+
+func (r *revocable) Lookup(ctx context.Context, hash sennit.Hash) (httpdoor.Token, bool) {
+	token, ok := r.tokens.Lookup(ctx, hash)
+	return token, ok && !r.revoked.Load()
+}
+
+func TestARevokedTokenEndsItsSubscriptions(t *testing.T) {
+	r := &revocable{}
+	h := open(t, func(c *httpdoor.Config) {
+		r.tokens = c.Tokens.(tokens)
+		c.Tokens, c.Limits.Idle = r, 20*time.Millisecond
+	})
+	_, reader := h.subscriber(t, "")
+	until(t, reader, "2") // a heartbeat
+	r.revoked.Store(true)
+	if _, err := io.Copy(io.Discard, reader); err != nil {
+		t.Errorf("the subscription ends with %v", err)
+	}
 }

@@ -16,7 +16,7 @@ type attempt struct {
 	n    int
 	err  error
 	put  func(fd uintptr) bool // made once
-	peek func(fd uintptr) bool
+	take func(fd uintptr) bool
 }
 
 func newAttempt() *attempt {
@@ -27,9 +27,13 @@ func newAttempt() *attempt {
 		}
 		return true
 	}
-	a.peek = func(fd uintptr) bool {
-		var one [1]byte
-		a.n, _, a.err = syscall.Recvfrom(int(fd), one[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
+	a.take = func(fd uintptr) bool {
+		var room [512]byte
+		for range 8 { // what comes is of no use; who sends more than that is looked at again later
+			if a.n, a.err = syscall.Read(int(fd), room[:]); a.err != nil || a.n == 0 {
+				break
+			}
+		}
 		return true
 	}
 	return a
@@ -54,7 +58,7 @@ func (a *attempt) write(raw syscall.RawConn, b []byte) (n int, err error) {
 
 // gone reports whether the other end was closed.
 func (a *attempt) gone(raw syscall.RawConn) bool {
-	if err := raw.Read(a.peek); err != nil {
+	if err := raw.Read(a.take); err != nil {
 		return true
 	}
 	if a.err != nil {

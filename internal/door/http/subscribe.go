@@ -3,6 +3,7 @@ package httpdoor
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
 	"net/http"
 	"strconv"
 	"strings"
@@ -112,6 +113,20 @@ func (d *Door) parseSubscription(r *http.Request, t target) (s subscription, err
 	return s, nil
 }
 
+// lasting tells how to find out whether a caller may still be served: a token may
+// be revoked or expire long before a subscription ends. nil: it isn't asked.
+func (d *Door) lasting(r *http.Request, c Caller) func() bool {
+	if c.Via != ByToken {
+		return nil
+	}
+	_, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	hash := sha256.Sum256([]byte(token))
+	return func() bool {
+		_, ok := d.cfg.Tokens.Lookup(context.Background(), hash)
+		return ok
+	}
+}
+
 // parseBeat reads a Heartbeats header, "20" or "20s", and brings it within
 // what is done here.
 func parseBeat(v []string) (time.Duration, error) {
@@ -174,7 +189,6 @@ func (d *Door) subscribe(w http.ResponseWriter, r *http.Request, c Caller, t tar
 			}
 		}
 		told.single.describe(h)
-		told.single.now = nil // not to be held while nothing happens
 	}
 	h.Set("Subscribe", s.echo)
 	h.Set("Accept-Subscribe", "true")
@@ -186,7 +200,7 @@ func (d *Door) subscribe(w http.ResponseWriter, r *http.Request, c Caller, t tar
 	}
 	beat := cmp.Or(s.beat, d.cfg.Limits.Idle)
 	if p != nil {
-		p.watch, p.told, p.beat = watch, told, beat
+		p.watch, p.told, p.beat, p.check = watch, told, beat, d.lasting(r, c)
 		if parked = p.park(w, first.b); parked {
 			return nil
 		}
