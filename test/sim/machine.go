@@ -337,7 +337,7 @@ func (r *run) says(c *conn, msg []byte) bool {
 	case *wire.Ops:
 		r.reached(f.Up)
 		for _, run := range f.Runs {
-			r.mayTell(c, run)
+			r.mayTell(c, f.Tag, run)
 			at := run.From
 			for i := range run.Items {
 				if at += max(1, run.Items[i].Gap); run.Items[i].Gap == 0 {
@@ -349,8 +349,9 @@ func (r *run) says(c *conn, msg []byte) bool {
 	return true
 }
 
-// mayTell looks whether a peer may read what it is sent.
-func (r *run) mayTell(c *conn, run *wire.Run) {
+// mayTell looks whether a peer may read what it is sent, and whether it ever
+// followed that, or an open said so that was altered on its way.
+func (r *run) mayTell(c *conn, tag wire.Tag, run *wire.Run) {
 	peer := c.other.owner.m
 	log := r.st.Log(run.Log)
 	if log == nil {
@@ -363,6 +364,9 @@ func (r *run) mayTell(c *conn, run *wire.Run) {
 		peer.w.mu.Lock()
 		takes = peer.took[log.Rec.Space]
 		peer.w.mu.Unlock()
+		c.in.mu.Lock()
+		takes = prefix.Of(slices.Concat(takes, c.in.altered[tag])...)
+		c.in.mu.Unlock()
 	}
 	for i := range run.Items {
 		for _, part := range run.Items[i].Parts {

@@ -9,7 +9,9 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/sennit/sennit/internal/prefix"
 	"github.com/sennit/sennit/internal/replicate"
+	"github.com/sennit/sennit/internal/wire"
 )
 
 // How a connection ends that no side closed.
@@ -101,6 +103,10 @@ type pipe struct {
 	ready [][]byte  // nil: the end
 	held  [][]byte  // during a cut
 	err   error     // once all that is ready was taken
+
+	// What its reader was told that the other side follows, and was not so: by
+	// opens that were altered on their way.
+	altered map[wire.Tag]prefix.Set
 
 	bell chan struct{} // has one token when something changed for the reader
 	room chan struct{} // the same for the writer
@@ -224,6 +230,7 @@ func (c *conn) pass(msg []byte) {
 		for range 1 + p.rng.IntN(3) {
 			msg[p.rng.IntN(len(msg))] ^= 1 << p.rng.IntN(8)
 		}
+		p.mistake(msg)
 		// Transports authenticate: sooner or later they notice.
 		time.AfterFunc(rand0(p.rng, 20*time.Second), func() { c.reset(errReset) })
 	}
@@ -236,6 +243,20 @@ func (c *conn) pass(msg []byte) {
 		p.count++
 		c.deliver(msg, time.Until(due))
 	}
+}
+
+// mistake notes what the reader of an altered message may believe of its
+// sender, until the connection is reset; p.mu is held.
+func (p *pipe) mistake(msg []byte) {
+	_, f, err := wire.DecodeFrame(msg)
+	o, ok := f.(*wire.Open)
+	if err != nil || !ok {
+		return
+	}
+	if p.altered == nil {
+		p.altered = map[wire.Tag]prefix.Set{}
+	}
+	p.altered[o.Tag] = prefix.Of(slices.Concat(p.altered[o.Tag], o.Interest)...)
 }
 
 func (c *conn) fault(kind string) {
