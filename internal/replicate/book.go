@@ -41,6 +41,7 @@ type Source struct {
 	said  time.Time // when that was so for the teller, it says
 	open  bool      // others may be told of it
 	tries int       // in vain, since it was last good
+	met   time.Time // when this node last turned to it or was in touch with it, by a steady clock
 }
 
 // book is who holds what. The replicator's lock guards it.
@@ -60,6 +61,9 @@ type page struct {
 	changed bool      // since it was saved
 	saved   time.Time // when its record was last written
 	stale   bool      // only times changed
+
+	look    time.Time // when to look at one more of them, by a steady clock; zero: not planned
+	looking Host      // at which this node looked last
 }
 
 // teller is what became of the hosts that somebody told of.
@@ -214,6 +218,16 @@ func (b *book) failed(host Host, now time.Time) {
 		room(b.rejected, maxRejected)
 		b.rejected[host] = now.Add(rejection)
 		b.blame(s.Teller, now)
+	}
+}
+
+// missed notes that a host at which this node wanted to look can't be reached:
+// another one has its turn soon.
+func (b *book) missed(host Host) {
+	for _, p := range b.pages {
+		if p.looking == host {
+			p.looking, p.look = Host{}, time.Now().Add(jitter(lookAgain))
+		}
 	}
 }
 

@@ -82,6 +82,7 @@ type channel struct {
 	agreed    time.Time // when it was last known to be so; zero: never
 	comparing time.Time // when a comparison was begun that is not answered; zero if none is
 	differs   bool      // something differed in this comparison
+	news      time.Time // when something last came that was new here; zero: never
 	again     int       // comparisons in a row that found a difference
 	next      time.Time // when to compare again
 

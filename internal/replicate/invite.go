@@ -307,7 +307,7 @@ func (r *Replicator) knock(ctx context.Context, j *joining, addrs []string, run 
 				"ask them to start their node, then try again: an invitation is not used up by this")
 		}
 		conn = c
-		run(func(ctx context.Context) { j.finish(r.serve(ctx, c, true, j)) })
+		run(func(ctx context.Context) { j.finish(r.serve(ctx, c, true, false, j)) })
 	}
 	select {
 	case err := <-j.done:

@@ -177,7 +177,7 @@ func (r *Replicator) Wake() {
 
 // Serve runs a session that a peer began, until it ends.
 func (r *Replicator) Serve(ctx context.Context, conn Conn) error {
-	return r.serve(ctx, conn, false, nil)
+	return r.serve(ctx, conn, false, false, nil)
 }
 
 // Peer is a session as it is listed.

@@ -34,6 +34,7 @@ type session struct {
 	n      *node.Node
 	conn   Conn
 	dialed bool // this side began it
+	extra  bool // only to see whether the peer has what nobody else brings
 	since  time.Time
 	began  time.Time // the same, by a steady clock
 	nonce  [16]byte
@@ -60,6 +61,7 @@ type session struct {
 	recheck   bool      // follows or authority changed
 	budget    budget    // of the peer's live messages
 	dropped   uint64    // of them, because they were over it
+	added     int       // ops that came and were new here, and that no channel took note of
 	lookAgain time.Time // when to look whether there is room for the peer; zero: now, or never
 	unheard   bool      // an open of the peer's was not taken, for want of room
 
@@ -67,15 +69,15 @@ type session struct {
 }
 
 // serve runs a session until it ends.
-func (r *Replicator) serve(ctx context.Context, conn Conn, dialed bool, join *joining) error {
+func (r *Replicator) serve(ctx context.Context, conn Conn, dialed, extra bool, join *joining) error {
 	s := &session{
-		dialed: dialed,
-		r:      r, n: r.n, conn: conn, since: r.cfg.Now(), began: time.Now(), heard: time.Now(), in: r.n.Intake(), join: join,
+		dialed: dialed, extra: extra,
+		r: r, n: r.n, conn: conn, since: r.cfg.Now(), began: time.Now(), heard: time.Now(), in: r.n.Intake(), join: join,
 		kick: make(chan struct{}, 1), broken: make(chan error, 1), interests: map[[8]byte]bool{}, channels: map[wire.Tag]*channel{},
 		told: map[sennit.Space]*wire.Sources{}, toldAt: map[sennit.Space]time.Time{},
 	}
 	s.drained, s.budget = sync.NewCond(&s.mu), newBudget(s.began)
-	s.in.OnDone = s.refused
+	s.in.OnDone = s.taken
 	rand.Read(s.nonce[:])
 	if !r.enter(s) {
 		return errors.Join(sennit.Errorf(sennit.Conflict, "there is a session with this host already"), conn.Close())
@@ -194,14 +196,15 @@ func (r *Replicator) leave(s *session) {
 	r.touch()
 }
 
-// refused notes that the engine did not take something: nothing that the peer
-// sent is remembered as received until a comparison finds both sides equal.
-func (s *session) refused(_ int, err error) {
-	if err == nil {
-		return
-	}
+// taken notes what became of something that the peer sent. If the engine did not
+// take it, nothing that the peer sent is remembered as received until a comparison
+// finds both sides equal.
+func (s *session) taken(added int, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.added += added; err == nil {
+		return
+	}
 	for _, c := range s.channels {
 		c.holes = true
 	}

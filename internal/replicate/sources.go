@@ -33,6 +33,8 @@ type seen struct {
 	space   sennit.Space
 	gives   bool          // the peer opened it, and brings it up to date or had no time yet to
 	whole   bool          // all of it that this node keeps and may read
+	equal   bool          // both held the same at some time
+	news    time.Time     // when something last came that was new here; zero: never
 	agreed  time.Time     // when both last held the same; zero: never, or the peer may not read it
 	own     []string      // where the peer says that it can be reached
 	sources []wire.Source // of which it told, and which were not taken in yet
@@ -47,10 +49,11 @@ func (s *session) look() view {
 		if c.theirs == nil || len(c.theirs.Interest) == 0 || len(c.in) == 0 {
 			continue
 		}
-		x := seen{space: c.space, whole: c.both.Covers(c.in)}
+		x := seen{space: c.space, whole: c.both.Covers(c.in), news: c.news}
 		if c.synced {
 			c.agreed = time.Now()
 		}
+		x.equal = !c.agreed.IsZero()
 		x.gives = time.Since(s.began) < agreePatience || time.Since(c.agreed) < agreePatience
 		if told := s.told[c.space]; !c.agreed.IsZero() && len(c.mine.Scope) > 0 {
 			x.agreed = s.r.cfg.Now().Add(-time.Since(c.agreed))

@@ -342,3 +342,58 @@ func tellLies(n *net, liar, victim *peer, lie func(i uint64) []wire.Source) *ato
 	})
 	return told
 }
+
+// TestFollowersOfEachOtherLookAround: three who follow all of a space turned to
+// one who has a part of it, and have the rest from each other: that is as many
+// sources as they want, and all agree. They find the owner all the same when they
+// are told of it, and have no more sessions for that.
+func TestFollowersOfEachOtherLookAround(t *testing.T) {
+	inBubble(t, func(t *testing.T, n *net) {
+		owner, part := n.open(t, "owner", 0), n.open(t, "part", 0)
+		owner.stop()
+		owner.cfg.Hidden = true
+		owner.start()
+		all := []*peer{n.open(t, "b", 0), n.open(t, "c", 0), n.open(t, "d", 0)}
+		space := owner.n.Self().Space
+		owner.put("a/1", "in the part")
+		owner.lets(sennit.Read, "", append(all, part)...)
+		part.follows(space, owner, "a")
+		agree(t, space, prefix.Of("a"), owner, part)
+		for _, p := range all {
+			p.follows(space, part)
+		}
+		soon(t, 10*time.Minute, "all have sources enough", func() bool {
+			return !slices.ContainsFunc(all, func(p *peer) bool { return len(p.r.Peers()) < 3 })
+		})
+		agree(t, space, prefix.Of("a"), append(all, part)...)
+
+		owner.stop()
+		owner.cfg.Hidden = false
+		owner.start()
+		soon(t, 10*time.Minute, "all were told of the owner", func() bool {
+			return !slices.ContainsFunc(all, func(p *peer) bool {
+				return !slices.ContainsFunc(p.sources(space), func(s replicate.Source) bool { return s.Host == owner.host })
+			})
+		})
+		owner.put("b/1", "elsewhere")
+		soon(t, 30*time.Minute, "all have what lies elsewhere", func() bool { return disagree(space, prefix.All(), append(all, owner)) == "" })
+
+		n.mu.Lock()
+		clear(n.dialled)
+		n.mu.Unlock()
+		time.Sleep(2 * time.Hour)
+		for i, p := range all {
+			dials := 0
+			n.mu.Lock()
+			for pair, times := range n.dialled {
+				if pair[0] == p.host {
+					dials += times
+				}
+			}
+			n.mu.Unlock()
+			if dials > 50 { // at most one in two and a half minutes
+				t.Errorf("%d dialled %d times in two quiet hours", i, dials)
+			}
+		}
+	})
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"time"
 
 	"github.com/sennit/sennit"
 
@@ -63,6 +64,9 @@ func (c *channel) ops(ctx context.Context, f *wire.Ops) error {
 		}
 		c.s.mu.Lock()
 		defer c.s.mu.Unlock()
+		if c.s.added > 0 {
+			c.s.added, c.news = 0, time.Now()
+		}
 		if f.Up > c.up && !c.holes {
 			c.up = f.Up
 		}
