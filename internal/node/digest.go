@@ -70,7 +70,7 @@ func (n *Node) Trie(ctx context.Context, id sennit.Space) (*Trie, error) {
 			return nil, cmp.Or(err, edit.Done())
 		}
 		if err := edit.Commit(at); err != nil {
-			return nil, sennit.Errorf(sennit.Internal, "write digests: %w", err)
+			return nil, sennit.Errorf(sennit.CodeOf(err), "write digests: %w", err)
 		}
 	}
 	return &Trie{n.st.ReadTrie(sp.num, state.Folds), v.N}, nil
