@@ -2,8 +2,8 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
-	"errors"
 	"os/exec"
 	"runtime"
 	"runtime/debug"
@@ -15,6 +15,7 @@ import (
 
 	"github.com/sennit/sennit"
 
+	"github.com/sennit/sennit/client"
 	"github.com/sennit/sennit/internal/daemon"
 	"github.com/sennit/sennit/internal/replicate"
 )
@@ -163,18 +164,22 @@ func (a *app) status() *cobra.Command {
 		Use: "status", Short: "say how the node is",
 		Long: `Says how the node is.
 
-With --check it prints one line for a monitoring system and exits with 0 if all
-is well, 1 if there are warnings, 2 if the node is down or can't do its work, 3
-if that can't be told.`,
+With --check it prints one line for a monitoring system, as plugins of Nagios and
+its kin do: the state, why it is so, and figures. It exits with 0 (OK), 1 (WARNING),
+2 (CRITICAL) or 3 (UNKNOWN). CRITICAL is a node that doesn't answer within 10
+seconds, or --timeout, and one that writes nothing because the disk is nearly full
+or the clock is ahead. Whatever else sennit doctor finds is a WARNING, and so is a
+device of others that forked within a week (sennit forks). UNKNOWN is what can't be
+told. With --json: {"state","what","checks"}, where each check has a name, a state,
+what is wrong and what to do.`,
 		Example: "  sennit status\n  sennit status --json\n  sennit status --check",
 		Args:    args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			var s daemon.Status
-			err := a.do(cmd.Context(), "GET", "status", nil, &s)
 			if check {
-				return a.check(&s, err)
+				return a.check(cmd.Context())
 			}
-			if err != nil {
+			var s daemon.Status
+			if err := a.do(cmd.Context(), "GET", "status", nil, &s); err != nil {
 				return err
 			}
 			if a.json {
@@ -215,38 +220,6 @@ func (a *app) describeStatus(s *daemon.Status) {
 		a.note("warning: %s", w.What)
 		a.note("hint: %s", w.Do)
 	}
-}
-
-// check is the answer for a monitoring system: the line and exit codes of a
-// Nagios plugin (Monitoring Plugins Development Guidelines).
-func (a *app) check(s *daemon.Status, err error) error {
-	code, words := 0, []string{strconv.Itoa(len(s.Peers)) + " peers", strconv.Itoa(s.Spaces) + " spaces"}
-	switch {
-	case sennit.CodeOf(err) == sennit.Unreachable || sennit.CodeOf(err) == sennit.Timeout:
-		code, words = 2, []string{err.Error()}
-	case err != nil:
-		code, words = 3, []string{err.Error()}
-	case len(s.Warnings) > 0:
-		code, words = 1, nil
-		for _, w := range s.Warnings {
-			words = append(words, w.What)
-			if w.Grave {
-				code = 2
-			}
-		}
-	}
-	state := [...]string{"OK", "WARNING", "CRITICAL", "UNKNOWN"}[code]
-	if a.json {
-		if err := a.print(map[string]any{"state": strings.ToLower(state), "what": words}); err != nil {
-			return err
-		}
-	} else {
-		a.line("SENNIT %s - %s", state, strings.Join(words, ", "))
-	}
-	if code == 0 {
-		return nil
-	}
-	return exitError{errors.New(state), code}
 }
 
 func (a *app) doctor() *cobra.Command {
@@ -329,11 +302,16 @@ func (a *app) examine(cmd *cobra.Command, deep bool) ([]daemon.Finding, error) {
 		return nil, err
 	}
 	defer c.Close()
+	return findings(cmd.Context(), c, deep, progress)
+}
+
+// findings asks a node what is wrong.
+func findings(ctx context.Context, c *client.Client, deep bool, progress func(daemon.Progress)) ([]daemon.Finding, error) {
 	query := ""
 	if deep {
 		query = "?verify"
 	}
-	body, err := c.Stream(cmd.Context(), "/_node/doctor"+query)
+	body, err := c.Stream(ctx, "/_node/doctor"+query)
 	if err != nil {
 		return nil, err
 	}

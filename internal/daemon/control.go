@@ -175,6 +175,7 @@ type Peer struct {
 // Finding is something that is wrong, and what to do about it.
 type Finding struct {
 	What  string `json:"what"`
+	About string `json:"about,omitempty"` // "disk", "clock", "copy", "forks", "words", "follows" or "data"
 	Where string `json:"where,omitempty"`
 	Do    string `json:"do,omitempty"`
 	Grave bool   `json:"grave,omitempty"` // the node can't do its work
@@ -228,25 +229,30 @@ func (d *daemon) able() error {
 // warnings is what is wrong and costs nothing to know.
 func (d *daemon) warnings() []Finding {
 	all := []Finding{}
-	for _, err := range []error{d.disk.full(), d.ahead()} {
-		if err != nil {
-			all = append(all, Finding{What: err.Error(), Do: sennit.HintOf(err), Grave: true})
+	for _, why := range []struct {
+		about string
+		err   error
+	}{{"disk", d.disk.full()}, {"clock", d.ahead()}} {
+		if why.err != nil {
+			all = append(all, Finding{What: why.err.Error(), About: why.about, Do: sennit.HintOf(why.err), Grave: true})
 		}
 	}
 	if skew := d.rep.Ahead(); skew.Abs() > time.Minute && skew <= maxAheadClock {
-		all = append(all, Finding{What: "this machine's clock differs from most peers' by " + skew.Round(time.Second).String(), Do: "set the clock"})
+		all = append(all, Finding{What: "this machine's clock differs from most peers' by " + skew.Round(time.Second).String(), About: "clock", Do: "set the clock"})
 	}
 	older, inUse, err := d.node.Copied()
 	if err == nil && time.Since(older) < copyMatters {
 		all = append(all, Finding{
-			What: "this data directory was an older copy: at " + older.UTC().Format(time.RFC3339) + " peers had more of what was written with its keys",
-			Do:   "after a restored backup all is well; if a copy of this data directory is in use elsewhere, stop one of them",
+			What:  "this data directory was an older copy: at " + older.UTC().Format(time.RFC3339) + " peers had more of what was written with its keys",
+			About: "copy",
+			Do:    "after a restored backup all is well; if a copy of this data directory is in use elsewhere, stop one of them",
 		})
 	}
 	if err == nil && time.Since(inUse) < copyMatters {
 		all = append(all, Finding{
-			What: "a copy of this data directory is in use elsewhere: something was written with its keys at " + inUse.UTC().Format(time.RFC3339) + " that this node did not write",
-			Do:   "nothing is lost, but stop one of them: a second machine needs a data directory of its own",
+			What:  "a copy of this data directory is in use elsewhere: something was written with its keys at " + inUse.UTC().Format(time.RFC3339) + " that this node did not write",
+			About: "copy",
+			Do:    "nothing is lost, but stop one of them: a second machine needs a data directory of its own",
 		})
 	}
 	said := ""
@@ -255,7 +261,7 @@ func (d *daemon) warnings() []Finding {
 	}
 	all = append(all, ownForks(d.forked(d.node.Spaces()), said, time.Now())...)
 	if words, err := d.id.Words(); err == nil && words != "" {
-		all = append(all, Finding{What: "the recovery words were not written down yet: if this disk is lost, so is the identity", Do: "sennit id words"})
+		all = append(all, Finding{What: "the recovery words were not written down yet: if this disk is lost, so is the identity", About: "words", Do: "sennit id words"})
 	}
 	return all
 }

@@ -68,7 +68,7 @@ func verify(ctx context.Context, n *node.Node, progress func(Progress)) ([]Findi
 	})
 	all := make([]Finding, len(found))
 	for i, f := range found {
-		all[i] = Finding{What: f.What, Where: f.Where, Do: f.Do, Grave: true}
+		all[i] = Finding{What: f.What, About: "data", Where: f.Where, Do: f.Do, Grave: true}
 	}
 	return all, err
 }
@@ -86,7 +86,7 @@ func (d *daemon) examine(ctx context.Context) ([]Finding, error) {
 			if f.Problem != "" {
 				what += ": " + f.Problem
 			}
-			all = append(all, Finding{What: what, Do: "ask them to start their node; it is tried again by itself"})
+			all = append(all, Finding{What: what, About: "follows", Do: "ask them to start their node; it is tried again by itself"})
 		}
 	}
 	return all, nil
@@ -110,7 +110,7 @@ func Examine(ctx context.Context, cfg Config, deep bool, progress func(Progress)
 		if do == "" {
 			do = "put it back from a backup"
 		}
-		return []Finding{{What: err.Error(), Where: where, Do: do, Grave: true}}
+		return []Finding{{What: err.Error(), About: "data", Where: where, Do: do, Grave: true}}
 	}
 	at := filepath.Join(cfg.Data, storeDir)
 	id, err := keys.Load(cfg.Data)

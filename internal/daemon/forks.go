@@ -80,7 +80,8 @@ func ownForks(forks []Fork, said string, now time.Time) (all []Finding) {
 		all = append(all, Finding{
 			What: "device " + f.Device + " signed two histories on " + f.Signed.Format(time.DateOnly) +
 				": its data directory was copied or restored, or its key is stolen",
-			Do: "nothing is lost, but if you know of no copy, take its rights back: sennit revoke device:" + f.Device + " /me; see also: sennit forks",
+			About: "forks",
+			Do:    "nothing is lost, but if you know of no copy, take its rights back: sennit revoke device:" + f.Device + " /me; see also: sennit forks",
 		})
 	}
 	return all
