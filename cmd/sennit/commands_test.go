@@ -29,38 +29,21 @@ one value, or one a line where there may be many. Members may be added to it; th
 tells as ` + "`schema`" + ` changes when one is taken away or changes its meaning. An error is
 ` + "`{\"error\":{\"code\",\"message\",\"hint\"}}`" + ` then, on standard error. No command asks questions.
 
-| exit code | meaning |
-|---|---|
-| 0 | done |
-| 1 | failure |
-| 2 | wrong use, bad input |
-| 3 | not found, or not for you to know of |
-| 4 | denied; an invitation that was used, expired or was revoked |
-| 5 | node not reachable |
-| 6 | conflict |
-| 7 | timeout |
-| 8 | partly done |
-| 9 | over quota |
-| 130 | interrupted |
-
-` + "`sennit status --check` and `sennit doctor`" + ` have exit codes of their own, which their help tells.
-
-These flags go with every command:
-
 `
 
 // page is docs/commands.md.
 func page(root *cobra.Command) string {
 	var b strings.Builder
 	b.WriteString(intro)
+	b.WriteString("| exit code | meaning |\n|---|---|\n")
+	for _, e := range main.Exits {
+		fmt.Fprintf(&b, "| %d | %s |\n", e.Code, e.Meaning)
+	}
+	fmt.Fprintf(&b, "\n%s\n\nThese flags go with every command:\n\n", main.OwnExits)
 	flags(&b, root.PersistentFlags())
 	for _, c := range leaves(root) {
 		fmt.Fprintf(&b, "\n## %s\n\n", strings.TrimSpace(strings.TrimSuffix(c.UseLine(), "[flags]")))
-		text := c.Long
-		if text == "" {
-			text = strings.ToUpper(c.Short[:1]) + c.Short[1:] + "."
-		}
-		fmt.Fprintf(&b, "%s\n", text)
+		fmt.Fprintf(&b, "%s\n", main.About(c))
 		if c.Example != "" {
 			fmt.Fprintf(&b, "\n```sh\n%s\n```\n", strings.ReplaceAll(strings.TrimPrefix(c.Example, "  "), "\n  ", "\n"))
 		}
@@ -78,16 +61,9 @@ func flags(b *strings.Builder, set *pflag.FlagSet) {
 		if f.Name == "help" {
 			return
 		}
-		name := "--" + f.Name
-		if f.Shorthand != "" {
-			name = "-" + f.Shorthand + ", " + name
-		}
-		kind, usage := pflag.UnquoteUsage(f)
-		if kind != "" {
-			name += " " + kind
-		}
-		if f.DefValue != "" && f.DefValue != "0" && f.DefValue != "0s" && f.DefValue != "false" && f.DefValue != "[]" {
-			usage += " (default " + f.DefValue + ")"
+		name, value, usage := main.Option(f)
+		if value != "" {
+			name += " " + value
 		}
 		fmt.Fprintf(b, "| `%s` | %s |\n", name, strings.ReplaceAll(usage, "|", `\|`))
 	})

@@ -5,6 +5,7 @@ import (
 	"io"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 // Program is what the operating system calls.
@@ -12,3 +13,17 @@ func Program() { main() }
 
 // Root is the tree of commands.
 func Root() *cobra.Command { return (&app{out: bufio.NewWriter(io.Discard), err: io.Discard}).root() }
+
+// Exits is what the exit codes mean, and OwnExits for which commands not.
+var Exits = exits
+
+const OwnExits = ownExits
+
+// About is what a command says of itself.
+func About(c *cobra.Command) string { return about(c) }
+
+// Option describes a flag.
+func Option(f *pflag.Flag) (names, value, usage string) { return option(f) }
+
+// Commands is a command and those below it that people are told of.
+func Commands(c *cobra.Command) []*cobra.Command { return commands(c) }
