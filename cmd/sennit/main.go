@@ -111,7 +111,7 @@ And invite:   sennit invite new`,
 	f.BoolVar(&a.json, "json", false, "print JSON")
 	f.DurationVar(&a.timeout, "timeout", 0, "give up after this `TIME`, such as 30s")
 	root.AddCommand(
-		a.up(), a.initialise(), a.openPage(), a.status(), a.doctor(), a.version(), a.completion(), a.man(),
+		a.up(), a.initialise(), a.openPage(), a.status(), a.doctor(), a.config(), a.version(), a.completion(), a.man(),
 		a.get(), a.set(), a.patch(), a.add(), a.append(), a.remove(), a.list(), a.watch(), a.live(), a.digest(),
 		a.history(), a.undo(), a.du(), a.forks(), a.collect(), a.ops(), a.generate(),
 		a.importFiles(), a.exportFiles(), a.syncFiles(),

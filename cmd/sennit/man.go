@@ -194,7 +194,7 @@ func manPage(c *cobra.Command) string {
 			{"keys/", "the identity; who has a copy of it can write in its name"},
 			{"store/", "what was written, and what else the node knows"},
 			{"blobs/", "values of more than 64 KiB"},
-			{"config.toml", "settings, if there are any: see sennit up"},
+			{"config.toml", "settings: see sennit config"},
 			{"ports", "the port at which peers know this node"},
 			{"lock", "which process runs on the directory"},
 			{"sock", "the unix socket of the node that runs"},

@@ -35,7 +35,8 @@ When it is ready it prints where to go; with --json, one line:
 {"ready":true,"space","device","http","open","peer":[...],"pid"}
 
 The settings can also stand in config.toml in the data directory, by the names
-of the flags. Flags come before variables, and variables before the file.`,
+of the flags: see sennit config set. Flags come before variables, and variables
+before the file.`,
 		Example: "  sennit up\n  sennit up --http 127.0.0.1:0 --json",
 		Args:    args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {

@@ -11,8 +11,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/BurntSushi/toml"
-
 	"github.com/sennit/sennit"
 
 	"github.com/sennit/sennit/internal/peer"
@@ -35,6 +33,8 @@ type Config struct {
 	Reserve string   `toml:"reserve"` // bytes of disk that stay free, such as "2GiB"; "" is max(1 GiB, 10 %)
 	Name    string   `toml:"name"`    // of this device, for a new identity
 	Log     string   `toml:"log"`     // "error", "warn", "info" or "debug"
+
+	From map[string]Origin `toml:"-"` // where each setting came from, by name; Load tells it
 
 	Now    func() time.Time `toml:"-"` // default time.Now
 	Logger *slog.Logger     `toml:"-"` // default: text on standard error, of the level Log
@@ -64,37 +64,29 @@ func DataDir(asked string) (string, error) {
 // variables first, then from config.toml in the data directory.
 func (c *Config) Load() error {
 	path := filepath.Join(c.Data, configFile)
-	var file Config
-	meta, err := toml.DecodeFile(path, &file)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-	case err != nil:
+	b, err := os.ReadFile(path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return sennit.Errorf(sennit.BadInput, "read %s: %w", path, err)
-	case len(meta.Undecoded()) > 0:
-		return sennit.Hint(sennit.Errorf(sennit.BadInput, "%s has the setting %q, which there isn't", path, meta.Undecoded()[0]),
-			"settings are http, listen, lan, hidden, guests, reserve, name and log")
 	}
-	var listen []string
-	if env := os.Getenv("SENNIT_LISTEN"); env != "" {
-		listen = strings.Split(env, ",")
+	file, err := parseConfig(path, b)
+	if err != nil {
+		return err
 	}
-	for _, set := range []struct {
-		dst       *string
-		env, file string
-	}{
-		{&c.HTTP, "SENNIT_HTTP", file.HTTP},
-		{&c.LAN, "SENNIT_LAN", file.LAN},
-		{&c.Hidden, "SENNIT_HIDDEN", file.Hidden},
-		{&c.Guests, "SENNIT_GUESTS", file.Guests},
-		{&c.Reserve, "SENNIT_RESERVE", file.Reserve},
-		{&c.Name, "SENNIT_NAME", file.Name},
-		{&c.Log, "SENNIT_LOG", file.Log},
-	} {
-		*set.dst = cmp.Or(*set.dst, os.Getenv(set.env), set.file)
-	}
-	for _, l := range [][]string{listen, file.Listen} {
-		if len(c.Listen) == 0 {
-			c.Listen = l
+	c.From = map[string]Origin{}
+	theirs := file.settings()
+	for i, s := range c.settings() {
+		env := os.Getenv(variable(s.name))
+		switch {
+		case s.text() != "":
+			c.From[s.name] = ByFlag
+		case env != "":
+			s.set(env)
+			c.From[s.name] = ByVariable
+		case theirs[i].text() != "":
+			s.take(theirs[i])
+			c.From[s.name] = ByFile
+		default:
+			c.From[s.name] = ByDefault
 		}
 	}
 	return c.Complete()

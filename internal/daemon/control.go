@@ -52,6 +52,7 @@ func (d *daemon) control() http.Handler {
 	}
 	handle("GET /_node/status", d.status)
 	handle("GET /_node/id", d.identity)
+	handle("GET /_node/config", d.config)
 	handle("GET /_node/follows", d.listFollows)
 	handle("PUT /_node/follows/{space}", d.putFollow)
 	handle("DELETE /_node/follows/{space}", d.deleteFollow)

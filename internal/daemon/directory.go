@@ -127,8 +127,8 @@ func ours(path string) error {
 	known := []string{storeDir, blobsDir, configFile, portsFile, lockFile, socketFile}
 	for _, name := range names {
 		// What package keys leaves when it is killed begins with the name of
-		// its directory.
-		if !slices.Contains(known, name) && !strings.HasPrefix(name, keysDir+".") {
+		// its directory, and what replace leaves with that of the file.
+		if !slices.Contains(known, name) && !strings.HasPrefix(name, keysDir+".") && !strings.HasPrefix(name, configFile+".new-") {
 			return sennit.Hint(sennit.Errorf(sennit.BadInput, "%s is not a data directory of sennit: it holds %q", path, name),
 				"name an empty directory, or one that doesn't exist yet")
 		}

@@ -56,19 +56,28 @@ func (d *daemon) listenLocal() (err error) {
 	case "":
 		return d.listenNear()
 	}
-	addr, err := net.ResolveTCPAddr("tcp", d.cfg.HTTP)
+	addr, err := doorAddr(d.cfg.HTTP)
 	if err != nil {
-		return sennit.Hint(sennit.Errorf(sennit.BadInput, "%q is not an address to listen on: %w", d.cfg.HTTP, err),
-			"write it as 127.0.0.1:7700, with port 0 for any free one, or off")
-	}
-	if !addr.IP.IsLoopback() {
-		return sennit.Hint(sennit.Errorf(sennit.BadInput, "%s can be reached by other machines; the HTTP door is for this one", d.cfg.HTTP),
-			"listen on 127.0.0.1 and put a TLS proxy before it")
+		return err
 	}
 	if d.http, err = net.Listen("tcp", addr.String()); err != nil {
 		return portError(err)
 	}
 	return nil
+}
+
+// doorAddr reads the address of the HTTP door.
+func doorAddr(text string) (*net.TCPAddr, error) {
+	addr, err := net.ResolveTCPAddr("tcp", text)
+	if err != nil {
+		return nil, sennit.Hint(sennit.Errorf(sennit.BadInput, "%q is not an address to listen on: %w", text, err),
+			"write it as 127.0.0.1:7700, with port 0 for any free one, or off")
+	}
+	if !addr.IP.IsLoopback() {
+		return nil, sennit.Hint(sennit.Errorf(sennit.BadInput, "%s can be reached by other machines; the HTTP door is for this one", text),
+			"listen on 127.0.0.1 and put a TLS proxy before it")
+	}
+	return addr, nil
 }
 
 // portError is why a port that was asked for can't be had. Asking was no

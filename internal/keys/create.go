@@ -98,14 +98,22 @@ func vacant(d disk, home string) error {
 	return sennit.Hint(sennit.Errorf(sennit.Conflict, "%s holds an identity already", home), "use it, or take another data directory")
 }
 
+// CheckName refuses what can't name a device.
+func CheckName(name string) error {
+	if len(name) > wire.MaxName || strings.ContainsFunc(name, func(r rune) bool { return r < ' ' || r > '~' }) {
+		return sennit.Errorf(sennit.BadInput, "%.80q can't name a device: want at most %d printable ASCII characters", name, wire.MaxName)
+	}
+	return nil
+}
+
 // generate makes the contents of all key files.
 func generate(o Options) ([]keyFile, error) {
 	added := o.Now.UnixMilli()
 	if added < 0 {
 		return nil, sennit.Errorf(sennit.BadInput, "the time %s is before 1970", o.Now.UTC().Format(time.RFC3339))
 	}
-	if len(o.DeviceName) > wire.MaxName || strings.ContainsFunc(o.DeviceName, func(r rune) bool { return r < ' ' || r > '~' }) {
-		return nil, sennit.Errorf(sennit.BadInput, "%.80q can't name a device: want at most %d printable ASCII characters", o.DeviceName, wire.MaxName)
+	if err := CheckName(o.DeviceName); err != nil {
+		return nil, err
 	}
 	random := o.Rand
 	if random == nil {
