@@ -36,7 +36,11 @@ When it is ready it prints where to go; with --json, one line:
 
 The settings can also stand in config.toml in the data directory, by the names
 of the flags: see sennit config set. Flags come before variables, and variables
-before the file.`,
+before the file.
+
+A service manager that sets NOTIFY_SOCKET, such as systemd, is told when the node is
+ready and when it stops; with WATCHDOG_USEC also, as long as it answers, that it is
+well.`,
 		Example: "  sennit up\n  sennit up --http 127.0.0.1:0 --json",
 		Args:    args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
@@ -46,6 +50,7 @@ before the file.`,
 			if err := cfg.Load(); err != nil {
 				return err
 			}
+			cfg.Notify = daemon.ServiceManager()
 			return daemon.Run(cmd.Context(), cfg, func(r daemon.Ready, _ sennit.Bus) { a.ready(r, noOpen) })
 		},
 	}

@@ -36,6 +36,8 @@ type Config struct {
 
 	From map[string]Origin `toml:"-"` // where each setting came from, by name; Load tells it
 
+	Notify *Notifier `toml:"-"` // the service manager that wants to hear how the node is; default none
+
 	Now    func() time.Time `toml:"-"` // default time.Now
 	Logger *slog.Logger     `toml:"-"` // default: text on standard error, of the level Log
 	Fatal  func(error)      `toml:"-"` // is told that the disk failed, and must not return; default: it ends the process

@@ -262,9 +262,10 @@ func (d *daemon) serve(ctx context.Context, ready func(Ready, sennit.Bus)) error
 	if d.http != nil {
 		listeners = append(listeners, d.http)
 	}
-	dg.Go(func() error { return d.door.Serve(doors, listeners...) })
+	dg.Go(func() error { defer stopDoors(); return d.door.Serve(doors, listeners...) })
 
 	ready(d.ready, d.owner()) // the listeners take connections already
+	dg.Go(func() error { d.report(doors); return nil })
 	err := dg.Wait()
 	stopNetwork()
 	err = errors.Join(err, ng.Wait())
