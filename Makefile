@@ -4,13 +4,14 @@
 # make bench  what things cost, beside peers on the same work
 # make sim    the simulator: make sim SEEDS=200
 # make mutants  plants faults, and looks whether the tests find them
+# make deb    a package for Debian and its kin
 # make lint   format, vet, staticcheck, dead code
 
 GO    ?= go
 SEEDS ?= 20
 BIN   := bin/sennit
 
-.PHONY: build run test prove bench sim mutants lint deps
+.PHONY: build run test prove bench sim mutants deb lint deps
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -o $(BIN) ./cmd/sennit
@@ -36,6 +37,9 @@ mutants:
 
 bench:
 	./scripts/bench
+
+deb:
+	./scripts/deb
 
 lint:
 	./scripts/lint

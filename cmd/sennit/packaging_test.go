@@ -1,6 +1,7 @@
 package main_test
 
 import (
+	"bytes"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -59,5 +60,69 @@ func TestServiceUnitsMakeSenseToSystemd(t *testing.T) {
 		if out, err := cmd.CombinedOutput(); err != nil || len(out) > 0 {
 			t.Errorf("%s: %v\n%s", name, err, out)
 		}
+	}
+}
+
+// deb makes a package, not compressed, and tells where it is.
+func deb(t *testing.T) string {
+	t.Helper()
+	cmd := exec.Command(filepath.Join("..", "..", "scripts", "deb"))
+	cmd.Env = append(os.Environ(), "DIR="+t.TempDir(), "COMPRESS=none", "VERSION=1.2.3", "SOURCE_DATE_EPOCH=1700000000")
+	var errs bytes.Buffer
+	cmd.Stderr = &errs
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, &errs)
+	}
+	return strings.TrimSpace(string(out))
+}
+
+func TestThePackageHasWhatItShould(t *testing.T) {
+	if testing.Short() {
+		t.Skip("SKIPPED: the package is built twice, which is not for short runs")
+	}
+	if _, err := exec.LookPath("dpkg-deb"); err != nil {
+		t.Skip("SKIPPED, SO NOT TESTED: the package, because there is no dpkg-deb here")
+	}
+	path := deb(t)
+	if base := filepath.Base(path); !strings.HasPrefix(base, "sennit_1.2.3_") {
+		t.Errorf("it is called %s", base)
+	}
+	out, err := exec.Command("dpkg-deb", "--contents", path).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	modes := map[string]string{}
+	for line := range strings.Lines(string(out)) {
+		f := strings.Fields(line) // mode, owner, size, day, time, name
+		if len(f) != 6 || f[1] != "root/root" || f[3] != "2023-11-14" {
+			t.Errorf("it has %s", line)
+			continue
+		}
+		modes[strings.TrimPrefix(f[5], ".")] = f[0]
+	}
+	want := []string{
+		"/usr/lib/systemd/system/sennit.service", "/usr/lib/systemd/user/sennit.service", "/usr/share/bash-completion/completions/sennit",
+		"/usr/share/zsh/vendor-completions/_sennit", "/usr/share/fish/vendor_completions.d/sennit.fish", "/usr/share/doc/sennit/README.md",
+		"/usr/share/doc/sennit/copyright", "/usr/share/doc/sennit/licenses.txt.gz", "/usr/share/doc/sennit/docs/commands.md",
+	}
+	for _, c := range main.Commands(main.Root()) {
+		want = append(want, "/usr/share/man/man1/"+strings.ReplaceAll(c.CommandPath(), " ", "-")+".1.gz")
+	}
+	for _, name := range want {
+		if modes[name] != "-rw-r--r--" {
+			t.Errorf("%s has the mode %q", name, modes[name])
+		}
+	}
+	if modes["/usr/bin/sennit"] != "-rwxr-xr-x" {
+		t.Errorf("the program has the mode %q", modes["/usr/bin/sennit"])
+	}
+	one, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, err := os.ReadFile(deb(t))
+	if err != nil || !bytes.Equal(one, other) {
+		t.Errorf("a second one differs: %v", err)
 	}
 }
