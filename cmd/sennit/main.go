@@ -65,10 +65,11 @@ type app struct {
 	seen bool // somebody looks at the results as they come
 	told bool // somebody looks at what else is said
 
-	data    string
-	json    bool
-	timeout time.Duration
-	cancel  context.CancelFunc
+	data     string
+	json     bool
+	timeout  time.Duration
+	cancel   context.CancelFunc
+	watching bool // the command is to print its list again whenever it changes
 }
 
 // usageError is a mistake in how the program was called.

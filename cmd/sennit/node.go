@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"os/exec"
 	"runtime"
 	"runtime/debug"
@@ -178,10 +179,13 @@ or the clock is ahead. Whatever else sennit doctor finds is a WARNING, and so is
 device of others that forked within a week (sennit forks). UNKNOWN is what can't be
 told. With --json: {"state","what","checks"}, where each check has a name, a state,
 what is wrong and what to do.`,
-		Example: "  sennit status\n  sennit status --json\n  sennit status --check",
+		Example: "  sennit status\n  sennit status --json\n  sennit status --check\n  sennit status --watch",
 		Args:    args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if check {
+				if a.watching {
+					return usageError{errors.New("--check is for one look; leave --watch out")}
+				}
 				return a.check(cmd.Context())
 			}
 			var s daemon.Status
@@ -196,7 +200,7 @@ what is wrong and what to do.`,
 		},
 	}
 	cmd.Flags().BoolVar(&check, "check", false, "one line and an exit code for monitoring systems")
-	return cmd
+	return a.watchable(cmd, nil)
 }
 
 func (a *app) describeStatus(s *daemon.Status) {
@@ -204,7 +208,11 @@ func (a *app) describeStatus(s *daemon.Status) {
 	if s.HTTP != "" {
 		a.line("http     %s", s.HTTP)
 	}
-	a.line("up       %s, process %d, sennit %s", time.Since(s.Since).Round(time.Second), s.PID, s.Version)
+	step := time.Second
+	if a.watching {
+		step = time.Minute // that time goes by is no news
+	}
+	a.line("up       %s, process %d, sennit %s", time.Since(s.Since).Round(step), s.PID, s.Version)
 	a.line("holds    %d spaces, %d live ops of its own, %.1f MB on disk", s.Spaces, s.Ops, float64(s.Store)/1e6)
 	a.line("disk     %.1f GB free of %.1f GB", float64(s.Disk.Free)/1e9, float64(s.Disk.Size)/1e9)
 	a.line("peers    %d", len(s.Peers))

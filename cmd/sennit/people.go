@@ -131,7 +131,7 @@ or offline, how many values are here, and which parts are followed if not all ar
 With --hosts, a line follows for each node that has it, in the order in which they
 are tried: its key, whether it was chosen or learnt from others, whether it is
 connected or offline, and when both last held the same.`,
-		Example: "  sennit follows\n  sennit follows --hosts\n  sennit follows --json",
+		Example: "  sennit follows\n  sennit follows --hosts\n  sennit follows --json\n  sennit follows --watch",
 		Args:    args(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			var all []daemon.Follow
@@ -161,7 +161,7 @@ connected or offline, and when both last held the same.`,
 		},
 	}
 	cmd.Flags().BoolVar(&hosts, "hosts", false, "list the nodes that have each space as well")
-	return cmd
+	return a.watchable(cmd, nil)
 }
 
 // hosts prints the nodes that have a space.
@@ -267,7 +267,7 @@ theirs: each follows the other. It works a limited number of times and runs out.
 			return sennit.Hint(sennit.Errorf(sennit.BadInput, "%d invitations start with %q", len(found), args[0]), "give more of the id; see: sennit invite ls")
 		},
 	}
-	return group("invite", "invite somebody", add, list, revoke)
+	return group("invite", "invite somebody", add, a.watchable(list, nil), revoke)
 }
 
 func (a *app) join() *cobra.Command {

@@ -298,14 +298,17 @@ func (a *app) remove() *cobra.Command {
 }
 
 func (a *app) list() *cobra.Command {
-	return &cobra.Command{
+	path := func(args []string) (sennit.Addr, error) {
+		return sennit.ParseAddr(strings.TrimSuffix(strings.Join(args, ""), "/"))
+	}
+	cmd := &cobra.Command{
 		Use: "ls [PATH]", Short: "list the children of a path",
-		Long:              "Prints a name a line; what has children of its own ends in a slash. Of a space that\nisn't followed, those whom this node knows are asked: see sennit get --help",
-		Example:           "  sennit ls\n  sennit ls /@bob/posts",
+		Long:              "Prints a name a line; what has children of its own ends in a slash. Of a space that\nisn't followed, those whom this node knows are asked: see sennit get --help\n\nWith --json it prints an object a line; with --watch as well, an array of them each\ntime that there are others.",
+		Example:           "  sennit ls\n  sennit ls /@bob/posts\n  sennit ls notes --watch",
 		Args:              args(cobra.MaximumNArgs(1)),
 		ValidArgsFunction: a.completePaths(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			at, err := sennit.ParseAddr(strings.TrimSuffix(strings.Join(args, ""), "/"))
+			at, err := path(args)
 			if err != nil {
 				return err
 			}
@@ -314,6 +317,7 @@ func (a *app) list() *cobra.Command {
 				return err
 			}
 			defer c.Close()
+			all := []entry{}
 			for o := (sennit.Listing{Limit: 10_000}); ; {
 				entries, more, err := c.List(cmd.Context(), at, o)
 				if err != nil {
@@ -321,25 +325,41 @@ func (a *app) list() *cobra.Command {
 				}
 				for _, e := range entries {
 					o.After = e.Name
-					if err := a.entry(e); err != nil {
+					if a.watching && a.json {
+						all = append(all, entry(e))
+					} else if err := a.entry(entry(e)); err != nil {
 						return err
 					}
 				}
-				if !more {
-					return nil
+				if more {
+					continue
 				}
+				if a.watching && a.json {
+					return a.print(all)
+				}
+				return nil
 			}
 		},
 	}
+	return a.watchable(cmd, func(ctx context.Context, args []string) (waiter, error) {
+		at, err := path(args)
+		if err != nil {
+			return nil, err
+		}
+		return a.changesUnder(ctx, at)
+	})
 }
 
-func (a *app) entry(e sennit.Entry) error {
+// entry is a child as ls --json prints it.
+type entry struct {
+	Name  string `json:"name"`
+	Value bool   `json:"value"`
+	Dir   bool   `json:"dir"`
+}
+
+func (a *app) entry(e entry) error {
 	if a.json {
-		return a.print(struct {
-			Name  string `json:"name"`
-			Value bool   `json:"value"`
-			Dir   bool   `json:"dir"`
-		}{e.Name, e.Value, e.Dir})
+		return a.print(e)
 	}
 	if e.Value {
 		a.line("%s", e.Name)

@@ -155,7 +155,7 @@ func (a *app) token() *cobra.Command {
 			return a.do(cmd.Context(), "DELETE", "tokens/"+url.PathEscape(args[0]), nil, nil)
 		},
 	}
-	return group("token", "bearer tokens for HTTP clients", add, list, revoke)
+	return group("token", "bearer tokens for HTTP clients", add, a.watchable(list, nil), revoke)
 }
 
 func (a *app) allow() *cobra.Command {
@@ -227,7 +227,7 @@ everybody whom it lets in. A rule that is made later holds again.`,
 }
 
 func (a *app) rules() *cobra.Command {
-	return &cobra.Command{
+	return a.watchable(&cobra.Command{
 		Use: "rules [PREFIX]", Short: "list the rules that bear on a path",
 		Long:              "Prints a line for each: where it holds, for whom, and the rights. Those that were\nrevoked are marked as ended.",
 		Example:           "  sennit rules\n  sennit rules /me/shared",
@@ -254,5 +254,5 @@ func (a *app) rules() *cobra.Command {
 			}
 			return nil
 		},
-	}
+	}, nil)
 }
