@@ -84,7 +84,7 @@ func newModel(space sennit.Space) *model {
 func (m *model) add(n *node.Node) error {
 	feed := n.Feed(m.space, nil)
 	logs := map[sennit.Hash]wire.Log{}
-	past := map[sennit.Hash]furthest{}
+	past := map[sennit.Hash][]furthest{} // a forked log has branches, which are told by turns
 	for at := uint64(0); ; {
 		batch, err := feed.After(at, 1<<20, nil)
 		if err != nil {
@@ -98,18 +98,24 @@ func (m *model) add(n *node.Node) error {
 			if !ok {
 				return fmt.Errorf("a run of log %s, which was not introduced", run.Log)
 			}
-			var at furthest
-			if run.From > 0 {
-				at.last = past[run.Log].last
-				peaks := past[run.Log].peaks
-				at.peaks = peaks.Clone()
+			var after furthest
+			err := fmt.Errorf("a run of log %s goes on behind commit %d, which wasn't told", run.Log, run.From)
+			if run.From == 0 {
+				err = m.run(run, l, &after)
 			}
-			if err := m.run(run, l, &at); err != nil {
+			for _, before := range past[run.Log] {
+				if run.From == 0 || before.peaks.Size != run.From {
+					continue
+				}
+				after = furthest{before.peaks.Clone(), before.last}
+				if err = m.run(run, l, &after); err == nil {
+					break
+				}
+			}
+			if err != nil {
 				return err
 			}
-			if at.peaks.Size > past[run.Log].peaks.Size {
-				past[run.Log] = at
-			}
+			past[run.Log] = append(past[run.Log], after)
 		}
 		if at = batch.N; batch.N >= batch.Last {
 			return nil
