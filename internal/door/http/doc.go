@@ -141,8 +141,9 @@
 // A subscription of /me/a gets the value, or 404 if there is none, and then
 // each later state of it. That first block has "Live: ?1". Any Braid client
 // reads this. The answer's headers Repr-Type and Current-Version tell what is
-// there; its updates are whole values, so that Parents is of no use and a
-// Merge-Type in the request is refused. A subscription with Version is refused.
+// there; its updates are whole values, so that a Merge-Type in the request is
+// refused. Who names the present version in Parents isn't sent it again. A
+// subscription with Version is refused.
 //
 // A subscription of /me/a/ gets the values of the subtree, in order of path,
 // then a block "HTTP 200 OK" without Content-Location and with "Live: ?1", then

@@ -33,6 +33,7 @@ type subscription struct {
 	patterns []sennit.Pattern
 	o        sennit.WatchOptions
 	single   bool // one value, in the form that any Braid client reads
+	parents  []sennit.Version
 	beat     time.Duration
 }
 
@@ -52,6 +53,9 @@ func (d *Door) parseSubscription(r *http.Request, t target) (s subscription, err
 		return s, sennit.Errorf(sennit.BadInput, "a subscription with Version makes no sense: it begins with what is there now")
 	case h["Merge-Type"] != nil:
 		return s, sennit.Errorf(sennit.BadInput, "the merge type %.60q is not known; here the last writer wins, and updates are whole values", h["Merge-Type"])
+	}
+	if s.parents, err = versions(h["Parents"]); err != nil {
+		return s, err
 	}
 	if v := h["Heartbeats"]; v != nil {
 		if s.beat, err = parseBeat(v); err != nil {
@@ -187,6 +191,9 @@ func (d *Door) subscribe(w http.ResponseWriter, r *http.Request, c Caller, t tar
 			for i := range updates {
 				first.append(&told, updates, i)
 			}
+		}
+		if len(s.parents) == 1 && s.parents[0] == told.single.version && s.parents[0] != "" {
+			first.b = nil // it has that
 		}
 		told.single.describe(h)
 	}

@@ -176,7 +176,7 @@ func TestMalformedSubscriptionsAreRefused(t *testing.T) {
 	many := strings.Repeat("also=/me/a&", 64)
 	for _, c := range []struct{ target, header string }{
 		{"/me/a", "Subscribe: yes"}, {"/me/a", "Subscribe: 1"}, {"/me/a", "Subscribe: true\r\nSubscribe: true"},
-		{"/me/a", "Version: \"1\""}, {"/me/a", "Version: x"}, {"/me/a", "Merge-Type: simpleton"}, {"/me/a", "Merge-Type: "},
+		{"/me/a", "Parents: x"}, {"/me/a", "Parents: \"x"}, {"/me/a", "Parents: [\"x\"]"}, {"/me/a", "Version: \"1\""}, {"/me/a", "Version: x"}, {"/me/a", "Merge-Type: simpleton"}, {"/me/a", "Merge-Type: "},
 		{"/me/a", "Heartbeats: x"}, {"/me/a", "Heartbeats: -1"}, {"/me/a", "Heartbeats: 0"}, {"/me/a", "Heartbeats: 10m"}, {"/me/a", "Heartbeats: NaN"}, {"/me/a", "Heartbeats:"},
 		{"/me/a", "Since: x"}, {"/me/a", "Since: 1"}, {"/me/a", "Since: 1-"}, {"/me/a", "Since: 1-2-3"}, {"/me/a", "Since: -1-2"}, {"/me/a", "Since: 1-2\r\nSince: 1-2"},
 		{"/me/a", "Since: 18446744073709551616-1"}, {"/me/a", "Since:"},

@@ -74,6 +74,34 @@ async function subscribe(path, params = {}) {
     s.aborter.abort()
 }
 
+// Who has the present version isn't sent it again.
+{
+    const v = await put('/me/doc', 'again')
+    const s = await subscribe('/me/doc', { parents: v })
+    check('the current version', s.res.headers.get('current-version'), JSON.stringify(v[0]))
+    await put('/me/doc', 'more')
+    check('what came after it', (await s.next()).body_text, 'more')
+    await put('/me/doc', 'again')
+    s.aborter.abort()
+}
+
+// Parts of a value, one and several, as the client writes them.
+{
+    await put('/me/json', '{"a":{"b":[1,2,3]}}', 'application/json')
+    const s = await subscribe('/me/json')
+    await s.next()
+    const patch = async (patches, status = 204) => {
+        const res = await fetch(origin + '/me/json', { method: 'PUT', patches, headers, version: ['somebody-1'] })
+        check(`patches ${JSON.stringify(patches)}`, res.status, status)
+    }
+    await patch({ unit: 'json', range: '.a.b[1:2]', content: '[7,8]' })
+    check('one patch', (await s.next()).body_text, '{"a":{"b":[1,7,8,3]}}')
+    await patch([{ unit: 'json', range: '.a.b[-0:-0]', content: '["ü"]' }, { unit: 'json', range: '.c', content: 'true' }])
+    check('two patches', (await s.next()).body_text, '{"a":{"b":[1,7,8,3,"ü"]},"c":true}')
+    await patch({ unit: 'json', range: '.nowhere.x', content: '1' }, 416)
+    s.aborter.abort()
+}
+
 // A subtree, by the same parser.
 {
     await put('/me/tree/a', 'A')
