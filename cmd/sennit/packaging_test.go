@@ -2,6 +2,7 @@ package main_test
 
 import (
 	"bytes"
+	"flag"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -11,6 +12,8 @@ import (
 
 	main "github.com/sennit/sennit/cmd/sennit"
 )
+
+var long = flag.Bool("long", false, "build the package as well")
 
 // units is the service units, by what systemd-analyze needs to know of them.
 var units = map[string]string{"--system": "sennit.service", "--user": "user/sennit.service"}
@@ -78,8 +81,8 @@ func deb(t *testing.T) string {
 }
 
 func TestThePackageHasWhatItShould(t *testing.T) {
-	if testing.Short() {
-		t.Skip("SKIPPED: the package is built twice, which is not for short runs")
+	if !*long {
+		t.Skip("builds the program twice, from nothing where nothing is cached: only with -args -long")
 	}
 	if _, err := exec.LookPath("dpkg-deb"); err != nil {
 		t.Skip("SKIPPED, SO NOT TESTED: the package, because there is no dpkg-deb here")
