@@ -75,12 +75,12 @@ func (w *world) check() {
 	}
 	w.everKept(models)
 	w.kept(models)
-	w.spread(models)
 	for _, x := range w.replicas() {
 		if x.of.liar == nil {
 			w.right(x, models[x.of.id.Space()])
 		}
 	}
+	w.spread(models) // last: it may wait, and meanwhile ops may come that no model has
 }
 
 // agree waits until all agree.
