@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/sennit/sennit"
 	"github.com/sennit/sennit/bustest"
@@ -127,9 +126,12 @@ func TestCallsThatAreUnderWayEndWithTheNode(t *testing.T) {
 		if _, err := content.ReadAt(t.Context(), make([]byte, 2), 0); err != nil {
 			t.Fatal(err)
 		}
-		var reading sync.WaitGroup
+		var reading, begun sync.WaitGroup
 		for range 8 {
+			begun.Add(1)
 			reading.Go(func() {
+				begin := sync.OnceFunc(begun.Done)
+				defer begin()
 				for {
 					_, _, err := bus.List(t.Context(), sennit.Addr{Root: "me", Path: "d"}, sennit.Listing{})
 					if err == nil {
@@ -144,10 +146,11 @@ func TestCallsThatAreUnderWayEndWithTheNode(t *testing.T) {
 						}
 						return
 					}
+					begin()
 				}
 			})
 		}
-		time.Sleep(5 * time.Millisecond) // so that they are amid their work, each time elsewhere
+		begun.Wait() // they are amid their work
 		if err := n.Close(); err != nil {
 			t.Errorf("closing: %v", err)
 		}

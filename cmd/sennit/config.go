@@ -90,15 +90,16 @@ func (a *app) showConfig(ctx context.Context) error {
 
 // settings is what a node that starts now would take.
 func (a *app) settings() ([]daemon.Setting, error) {
-	dir, err := daemon.DataDir(a.data)
-	if err != nil {
-		return nil, err
+	cfg, err := a.configuration()
+	return cfg.Settings(), err
+}
+
+// configuration is that of a node that starts now, without flags.
+func (a *app) configuration() (cfg daemon.Config, err error) {
+	if cfg.Data, err = daemon.DataDir(a.data); err == nil {
+		err = cfg.Load()
 	}
-	cfg := daemon.Config{Data: dir}
-	if err := cfg.Load(); err != nil {
-		return nil, err
-	}
-	return cfg.Settings(), nil
+	return cfg, err
 }
 
 // setConfig changes the file, and says what still keeps the change from being

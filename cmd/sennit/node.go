@@ -302,12 +302,8 @@ func (a *app) examine(cmd *cobra.Command, deep bool) ([]daemon.Finding, error) {
 	}
 	c, err := a.client(cmd.Context())
 	if sennit.CodeOf(err) == sennit.Unreachable {
-		dir, err := daemon.DataDir(a.data)
+		cfg, err := a.configuration()
 		if err != nil {
-			return nil, err
-		}
-		cfg := daemon.Config{Data: dir}
-		if err := cfg.Load(); err != nil {
 			return nil, err
 		}
 		return daemon.Examine(cmd.Context(), cfg, deep, progress)

@@ -66,12 +66,22 @@ func CallerOf(ctx context.Context) Caller {
 // maxToken bounds what is hashed to look a token up.
 const maxToken = 1024
 
+// bearer tells whether a request says who asks, with what token, and whether that
+// can be one.
+func bearer(r *http.Request) (said bool, token string, ok bool) {
+	auth := r.Header["Authorization"]
+	if auth == nil {
+		return false, "", false
+	}
+	scheme, token, _ := strings.Cut(auth[0], " ")
+	return true, token, len(auth) == 1 && strings.EqualFold(scheme, "Bearer") && token != "" && len(token) <= maxToken
+}
+
 // authenticate finds out who asks. A token wins over a socket and a cookie:
 // who sends one means to be limited by it.
 func (d *Door) authenticate(r *http.Request) (Caller, error) {
-	if auth := r.Header["Authorization"]; auth != nil {
-		scheme, token, _ := strings.Cut(auth[0], " ")
-		if len(auth) == 1 && strings.EqualFold(scheme, "Bearer") && token != "" && len(token) <= maxToken && d.cfg.Tokens != nil {
+	if said, token, ok := bearer(r); said {
+		if ok && d.cfg.Tokens != nil {
 			if t, ok := d.cfg.Tokens.Lookup(r.Context(), sha256.Sum256([]byte(token))); ok {
 				return Caller{Via: ByToken, Token: t}, nil
 			}

@@ -41,7 +41,6 @@ type lot struct {
 	workers int
 	served  uint64      // how many were taken out of the queue
 	relief  *time.Timer // looks whether the workers are held up; nil while it isn't set
-	slow    int         // subscribers with a goroutine
 	over    bool
 }
 
@@ -392,11 +391,11 @@ func (p *parked) send(out *attempt, b []byte, then []sennit.Update) bool {
 		p.wrote = time.Now()
 		return true
 	}
-	l := p.lot
+	l, slow := p.lot, &p.lot.d.stats.slow
 	l.mu.Lock()
-	taken := err == nil && l.slow < maxSlow && !l.over
+	taken := err == nil && slow.Load() < maxSlow && !l.over
 	if taken {
-		l.slow++
+		slow.Add(1)
 		p.waits = true
 	}
 	l.mu.Unlock()
@@ -413,13 +412,7 @@ func (p *parked) send(out *attempt, b []byte, then []sennit.Update) bool {
 // than the limit ends the subscription.
 func (p *parked) finish(left []byte, updates []sennit.Update) {
 	l := p.lot
-	l.d.stats.slow.Add(1)
-	defer func() {
-		l.d.stats.slow.Add(-1)
-		l.mu.Lock()
-		l.slow--
-		l.mu.Unlock()
-	}()
+	defer l.d.stats.slow.Add(-1)
 	for p.put(left) {
 		if len(updates) == 0 {
 			p.rest(true)

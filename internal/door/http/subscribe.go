@@ -123,7 +123,7 @@ func (d *Door) lasting(r *http.Request, c Caller) func() bool {
 	if c.Via != ByToken {
 		return nil
 	}
-	_, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	_, token, _ := bearer(r) // it was good a moment ago
 	hash := sha256.Sum256([]byte(token))
 	return func() bool {
 		_, ok := d.cfg.Tokens.Lookup(context.Background(), hash)
