@@ -199,7 +199,7 @@ func (t *txn) editFollow(id sennit.Space, edit func(*Follow)) error {
 		}
 	}
 	t.b.SetLocal(key, b)
-	t.keep(t.space(id))
+	t.turn(t.space(id))
 	t.events = append(t.events, hub.Event[*sennit.Update]{
 		N: t.n.arrivals, Path: sennit.Path(followsTopic + "/" + id.String()),
 	})

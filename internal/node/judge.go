@@ -22,6 +22,7 @@ import (
 func (t *txn) enforce(sp *space, next *access.Authority, out access.Outcome) error {
 	was := sp.rules
 	sp.rules = next
+	t.turn(sp)
 	t.events = append(t.events, hub.Event[*sennit.Update]{
 		N: t.n.arrivals, Path: sennit.Path(authorityTopic + "/" + sp.id.String()),
 	})

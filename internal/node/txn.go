@@ -415,6 +415,16 @@ func (t *txn) arrive(sp *space, a store.Arrival) {
 	}
 }
 
+// turn notes that what somebody sees of a space may change at once, without a
+// commit that says so of each value: rules or key events came, or it is followed.
+// It has a number of its own, so that a cursor lies before it or behind it.
+func (t *txn) turn(sp *space) {
+	t.keep(sp)
+	t.n.arrivals++
+	t.b.Pass(t.n.arrivals)
+	sp.state.Turned = t.n.arrivals
+}
+
 // restart has the watches of a space start over.
 func (t *txn) restart(sp *space) {
 	// So that whoever resumes from before learns of it as well.

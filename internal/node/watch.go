@@ -122,11 +122,16 @@ func (b *view) Watch(_ context.Context, patterns []sennit.Pattern, o sennit.Watc
 		return nil, err
 	}
 	w.view, w.at = v, v.N
-	epoch := b.n.st.Epoch()
-	switch since := o.Since; {
+	since, epoch := o.Since, b.n.st.Epoch()
+	turned, err := w.turned(since.N)
+	if err != nil {
+		_ = w.Close()
+		return nil, err
+	}
+	switch {
 	case since == sennit.Cursor{}:
 		w.sources = w.snapshot(w.pats)
-	case since.Epoch == epoch && since.N <= v.N:
+	case since.Epoch == epoch && since.N <= v.N && !turned:
 		// There is no snapshot to be complete: what follows are changes.
 		w.base, w.live = since.N, true
 		w.out = []sennit.Update{{Kind: sennit.Live, Cursor: since}}
@@ -135,6 +140,17 @@ func (b *view) Watch(_ context.Context, patterns []sennit.Pattern, o sennit.Watc
 		w.reset()
 	}
 	return w, nil
+}
+
+// turned reports whether what the caller sees may have changed since arrival n
+// otherwise than by what arrived.
+func (w *watch) turned(n uint64) (bool, error) {
+	for sp := range w.sights {
+		if state, err := w.view.SpaceState(sp.num); err != nil || state.Turned > n {
+			return true, err
+		}
+	}
+	return false, nil
 }
 
 // resolve finds the spaces of a pattern. A space of which the caller may read

@@ -191,6 +191,10 @@ func (b *Batch) Arrive(space uint32, a Arrival) {
 	b.set(b.buf[:at], b.buf[at:])
 }
 
+// Pass leaves out a number: nothing arrived, but there is a before and an after.
+// It must be the next.
+func (b *Batch) Pass(n uint64) { b.n = n }
+
 // SetWaiting says that some ops of a commit are void or held.
 func (b *Batch) SetWaiting(space, log uint32, seq uint64, w Wait) {
 	v := append(binary.BigEndian.AppendUint32(nil, w.Size), 0)

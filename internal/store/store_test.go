@@ -393,39 +393,44 @@ func TestAFailedDiskIsTold(t *testing.T) {
 	}
 }
 
-// TestAStateWithoutCountsIsRead: stores that were made before ops were counted
-// go on.
-func TestAStateWithoutCountsIsRead(t *testing.T) {
-	fs := vfs.NewMem()
-	s := open(t, fs)
-	b := s.Batch()
-	space := b.Space(sennit.Space{7})
-	b.SetSpaceState(space, store.SpaceState{Clock: 9, Deep: true, Folds: 3, Ops: 5})
-	if err := b.Sync(); err != nil {
-		t.Fatal(err)
-	}
-	shut(t, s)
-	db, err := pebble.Open("store", &pebble.Options{FS: fs, FormatMajorVersion: pebble.FormatNewest})
-	if err != nil {
-		t.Fatal(err)
-	}
-	key := []byte{'k', 0, 0, 0, byte(space)}
-	old, closer, err := db.Get(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	short := slices.Clone(old[:13])
-	if err := errors.Join(closer.Close(), db.Set(key, short, pebble.Sync), db.Close()); err != nil {
-		t.Fatal(err)
-	}
-	s = open(t, fs)
-	defer shut(t, s)
-	v, err := s.View()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer v.Release()
-	if got, err := v.SpaceState(space); err != nil || (got != store.SpaceState{Clock: 9, Deep: true, Folds: 3}) {
-		t.Errorf("%+v, %v", got, err)
+// TestAnOldStateIsRead: stores that were made before ops were counted, or
+// turns noted, go on.
+func TestAnOldStateIsRead(t *testing.T) {
+	for length, want := range map[int]store.SpaceState{
+		13: {Clock: 9, Deep: true, Folds: 3},
+		37: {Clock: 9, Deep: true, Folds: 3, Ops: 5},
+	} {
+		fs := vfs.NewMem()
+		s := open(t, fs)
+		b := s.Batch()
+		space := b.Space(sennit.Space{7})
+		b.SetSpaceState(space, store.SpaceState{Clock: 9, Deep: true, Folds: 3, Ops: 5, Turned: 8})
+		if err := b.Sync(); err != nil {
+			t.Fatal(err)
+		}
+		shut(t, s)
+		db, err := pebble.Open("store", &pebble.Options{FS: fs, FormatMajorVersion: pebble.FormatNewest})
+		if err != nil {
+			t.Fatal(err)
+		}
+		key := []byte{'k', 0, 0, 0, byte(space)}
+		old, closer, err := db.Get(key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		short := slices.Clone(old[:length])
+		if err := errors.Join(closer.Close(), db.Set(key, short, pebble.Sync), db.Close()); err != nil {
+			t.Fatal(err)
+		}
+		s = open(t, fs)
+		v, err := s.View()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := v.SpaceState(space); err != nil || got != want {
+			t.Errorf("a state of %d bytes: %+v, %v, want %+v", length, got, err, want)
+		}
+		v.Release()
+		shut(t, s)
 	}
 }

@@ -519,6 +519,7 @@ type SpaceState struct {
 	Ops     uint64 // data ops that are stored
 	Kept    uint64 // of them, those that the last collection left
 	Dropped uint64 // the newest arrival of which a collection dropped something
+	Turned  uint64 // the number of the newest change of who may read what, or whether it is followed
 }
 
 // SpaceState reads a space's state.
@@ -528,16 +529,16 @@ func (v reads) SpaceState(space uint32) (s SpaceState, err error) {
 	switch {
 	case err != nil || b == nil:
 		return s, err
-	case len(b) == spaceStateLen-24: // written before ops were counted
-		b = append(b, make([]byte, 24)...)
+	case len(b) == spaceStateLen-32 || len(b) == spaceStateLen-8: // written before ops were counted, or turns noted
+		b = append(b, make([]byte, spaceStateLen-len(b))...)
 	case len(b) != spaceStateLen:
 		return s, damaged(k)
 	}
 	u64 := binary.BigEndian.Uint64
-	return SpaceState{u64(b), b[8]&1 != 0, b[8]&2 != 0, b[8]&4 != 0, binary.BigEndian.Uint32(b[9:]), u64(b[13:]), u64(b[21:]), u64(b[29:])}, nil
+	return SpaceState{u64(b), b[8]&1 != 0, b[8]&2 != 0, b[8]&4 != 0, binary.BigEndian.Uint32(b[9:]), u64(b[13:]), u64(b[21:]), u64(b[29:]), u64(b[37:])}, nil
 }
 
-const spaceStateLen = 37
+const spaceStateLen = 45
 
 func (s SpaceState) append(dst []byte) []byte {
 	flags := byte(0)
@@ -552,7 +553,7 @@ func (s SpaceState) append(dst []byte) []byte {
 	}
 	dst = append(binary.BigEndian.AppendUint64(dst, s.Clock), flags)
 	dst = binary.BigEndian.AppendUint32(dst, s.Folds)
-	for _, n := range []uint64{s.Ops, s.Kept, s.Dropped} {
+	for _, n := range []uint64{s.Ops, s.Kept, s.Dropped, s.Turned} {
 		dst = binary.BigEndian.AppendUint64(dst, n)
 	}
 	return dst
