@@ -176,6 +176,30 @@
 // request for a subscription has no body. A reader that takes nothing for [Limits.Write] is cut
 // off; it can resume.
 //
+// # Multiplexing
+//
+// Browsers open six connections to an origin, so that the answers to many
+// subscriptions have to share one: Braid's multiplexing, version 1.0.
+//
+//	POST /.well-known/multiplexer/M        200, and stays
+//	DELETE /.well-known/multiplexer/M/R    200: ends the request R
+//
+// All have the header "Multiplex-Version: 1.0" and no body. M and R are names that
+// the client makes up: 1 to 64 letters, digits, - and _. A subscription with
+// "Multiplex-Through: /.well-known/multiplexer/M/R" is answered 293 at once, and
+// what would have been its answer, from the status line on, comes in that of M:
+//
+//	start response R
+//	LENGTH bytes for response R
+//	...
+//	close response R
+//
+// Empty lines between these are heartbeats. Each request says itself who asks;
+// M is nobody's, so that its name should be hard to guess. Refused are a
+// multiplexer that there isn't (424 with Bad-Multiplexer; DELETE 404, with that or
+// Bad-Request), one that there is (409), and a request that there is (409).
+// A reader that doesn't read holds up all that comes through its multiplexer.
+//
 // # Callers
 //
 // The owner comes by the unix socket, or with a cookie that a one-time link
@@ -193,5 +217,5 @@
 //
 // A refusal has a body of the type application/problem+json (RFC 9457), with
 // the members code (see [sennit.Code]) and hint besides title, status and
-// detail.
+// detail, and error where Braid's clients look for one.
 package httpdoor

@@ -68,14 +68,15 @@ type Limits struct {
 // Door is the handler. Make one with [New]; all its methods are safe for
 // concurrent use.
 type Door struct {
-	cfg      Config
-	hosts    map[string]bool
-	origins  http.CrossOriginProtection
-	sessions sessions
-	encoders encoders
-	stats    stats
-	fixed    fixed
-	author   atomic.Pointer[author] // the newest: mostly the next one too
+	cfg          Config
+	hosts        map[string]bool
+	origins      http.CrossOriginProtection
+	sessions     sessions
+	encoders     encoders
+	stats        stats
+	multiplexers multiplexers
+	fixed        fixed
+	author       atomic.Pointer[author] // the newest: mostly the next one too
 }
 
 // fixed holds the values of headers that are in every answer, made once.
@@ -182,6 +183,8 @@ func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		d.front(w, r, c)
 	case t.health != "":
 		d.health(w, r, c, t.health)
+	case t.multiplex != "":
+		d.multiplex(w, r, c, t.multiplex)
 	case t.metrics:
 		d.node(w, r, c)
 	case t.pattern.Root == "_node":
@@ -301,7 +304,7 @@ func (d *Door) tree(w http.ResponseWriter, r *http.Request, c Caller, t target) 
 		d.refuse(w, r, c, allow)
 		return
 	case m == http.MethodGet && subscribes(r.Header):
-		do = d.subscribe
+		do = d.through
 	case t.wild:
 		d.fail(w, r, c, sennit.Errorf(sennit.BadInput, `"*" stands for any component, which only a subscription understands`))
 		return

@@ -276,13 +276,16 @@ func (l *lot) serve() {
 
 // guard has a bug end one subscription, as net/http does with a request.
 func (p *parked) guard(f func()) {
-	defer func() {
-		if x := recover(); x != nil {
-			p.lot.d.cfg.Log.Error("a subscription failed", "panic", x, "stack", string(debug.Stack()))
-			p.leave()
-		}
-	}()
+	defer p.lot.d.rescue("a subscription failed", p.leave)
 	f()
+}
+
+// rescue is deferred: it keeps a panic from ending the process.
+func (d *Door) rescue(what string, then func()) {
+	if x := recover(); x != nil {
+		d.cfg.Log.Error(what, "panic", x, "stack", string(debug.Stack()))
+		then()
+	}
 }
 
 // close ends all subscriptions, and takes no more in.

@@ -19,6 +19,16 @@ type statusError struct {
 
 func (e *statusError) Unwrap() error { return e.error }
 
+// namedError is an error that clients of others know by its text.
+type namedError struct {
+	name string
+	error
+}
+
+func (e *namedError) Unwrap() error { return e.error }
+
+func named(name string, err error) error { return &namedError{name, err} }
+
 func status(s int, err error) error { return &statusError{s, err} }
 
 // Problem is the body of an answer that says no (RFC 9457), of the type
@@ -30,6 +40,7 @@ type Problem struct {
 	Detail string      `json:"detail"`
 	Code   sennit.Code `json:"code"`
 	Hint   string      `json:"hint,omitempty"`
+	Error  string      `json:"error,omitempty"` // what Braid's clients look for
 }
 
 // Fail answers a request to a mounted handler with an error, in the form that
@@ -57,6 +68,7 @@ func (d *Door) fail(w http.ResponseWriter, r *http.Request, c Caller, err error)
 	p := Problem{Type: "about:blank", Status: code.Status(), Code: code, Detail: err.Error(), Hint: sennit.HintOf(err)}
 	h := w.Header()
 	var s *statusError
+	var n *namedError
 	switch {
 	case errors.As(err, &s):
 		p.Status = s.status
@@ -71,6 +83,8 @@ func (d *Door) fail(w http.ResponseWriter, r *http.Request, c Caller, err error)
 		p.Detail, p.Hint = "nothing is here", ""
 	case code == sennit.Conflict && conditional(r):
 		p.Status = http.StatusPreconditionFailed
+	case errors.As(err, &n):
+		p.Error = n.name
 	case code == sennit.OverQuota:
 		h.Set("Retry-After", "1")
 	}

@@ -9,13 +9,15 @@ import (
 )
 
 // stream is the answer to a subscription on a connection that net/http keeps,
-// with a goroutine of its own: for servers that can't park it.
+// with a goroutine of its own: for servers that can't park it, and for those that
+// go through a multiplexer.
 type stream struct {
 	w        http.ResponseWriter
 	rc       *http.ResponseController
 	limit    time.Duration // for one write
 	encoders *encoders
 	told     told
+	check    func() bool // whether its client may still watch; nil: for as long as it likes
 }
 
 // run sends updates until the client is gone, the watch fails or ctx ends. A
@@ -26,21 +28,32 @@ func (s *stream) run(ctx context.Context, watch sennit.Watch, beat time.Duration
 	// One context serves until its alarm goes off; a new one for each wait
 	// would be most of what an update costs.
 	wait, wake := context.WithCancel(ctx)
-	alarm := time.AfterFunc(beat, wake)
+	alarm := time.AfterFunc(min(beat, probe), wake)
 	defer func() {
 		alarm.Stop()
 		wake()
 	}()
+	wrote := time.Now()
 	for {
 		updates, err := watch.Next(wait)
+		rings := wait.Err() != nil && ctx.Err() == nil // perhaps while there was something
 		switch {
 		case err == nil:
 			err = s.updates(updates)
-			alarm.Reset(beat)
-		case wait.Err() != nil && ctx.Err() == nil:
-			err = s.send(heartbeat)
+			wrote = time.Now()
+		case rings:
+			err = nil
+		}
+		if rings && err == nil {
+			if s.check != nil && !s.check() {
+				return
+			}
+			if time.Since(wrote) >= beat {
+				err = s.send(heartbeat)
+				wrote = time.Now()
+			}
 			wait, wake = context.WithCancel(ctx)
-			alarm = time.AfterFunc(beat, wake)
+			alarm = time.AfterFunc(min(beat-time.Since(wrote), probe), wake)
 		}
 		if err != nil {
 			return

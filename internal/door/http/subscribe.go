@@ -215,7 +215,8 @@ func (d *Door) subscribe(w http.ResponseWriter, r *http.Request, c Caller, t tar
 	d.stats.subscribers.Add(1)
 	defer d.stats.subscribers.Add(-1)
 	w.WriteHeader(statusSub)
-	st := &stream{w: w, rc: http.NewResponseController(w), limit: d.cfg.Limits.Write, encoders: &d.encoders, told: told}
+	st := &stream{check: d.lasting(r, c), w: w, rc: http.NewResponseController(w), limit: d.cfg.Limits.Write, encoders: &d.encoders, told: told}
+	_ = st.rc.SetReadDeadline(time.Time{}) // the request is here, and its client may stay for long
 	if st.send(first.b) == nil {
 		// A client that went away is noticed at once, unless it sent more
 		// than its request; then a write fails in the end.

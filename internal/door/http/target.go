@@ -11,14 +11,15 @@ import (
 
 // target is what a request's path names.
 type target struct {
-	front   bool           // "/"
-	health  string         // "/livez" or "/readyz"
-	metrics bool           // "/metrics"
-	slash   bool           // the path ends in a slash: the subtree
-	wild    bool           // a component is "*": only for watching
-	addr    sennit.Addr    // unless wild
-	pattern sennit.Pattern // the subtree or, without the slash, exactly the value
-	query   string         // as it came, without "?"
+	front     bool           // "/"
+	health    string         // "/livez" or "/readyz"
+	metrics   bool           // "/metrics"
+	multiplex string         // what follows multiplexPath
+	slash     bool           // the path ends in a slash: the subtree
+	wild      bool           // a component is "*": only for watching
+	addr      sennit.Addr    // unless wild
+	pattern   sennit.Pattern // the subtree or, without the slash, exactly the value
+	query     string         // as it came, without "?"
 }
 
 // Paths beside the tree and /_node/.
@@ -52,6 +53,10 @@ func parseTarget(raw string) (target, error) {
 		return t, nil
 	case metrics:
 		t.metrics = true
+		return t, nil
+	}
+	if rest, ok := strings.CutPrefix(path, multiplexPath); ok && rest != "" {
+		t.multiplex = rest
 		return t, nil
 	}
 	path, t.slash = strings.CutSuffix(path, "/")
