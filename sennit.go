@@ -213,7 +213,7 @@ type Node struct {
 	Value   Value
 	Author  Principal
 	Version Version
-	Time    time.Time // the writer's clock
+	Time    time.Time // the writer's clock, to the millisecond; what is finer only counts
 }
 
 // Entry is one child in a listing.

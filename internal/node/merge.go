@@ -515,8 +515,11 @@ func update(sp *space, author sennit.Principal, v sennit.Version, clock uint64, 
 	return u, err
 }
 
-// clockTime is the wall clock of an op's clock.
-func clockTime(clock uint64) time.Time { return time.UnixMilli(int64(clock >> 16)) }
+// clockTime is the wall clock of an op's clock. What that counts within a
+// millisecond is nanoseconds here, so that times are in the order of clocks.
+func clockTime(clock uint64) time.Time {
+	return time.UnixMilli(int64(clock >> 16)).Add(time.Duration(clock & 0xffff))
+}
 
 // deep reports whether an op deletes a subtree.
 func deep(op *wire.Op) bool { return op.Kind == sennit.KindDel && op.Body[0] == 1 }

@@ -154,3 +154,22 @@ func lag(t *testing.T, ids []identity, tail bool) {
 		t.Error("that a space is followed was lost")
 	}
 }
+
+// TestTimesAreInTheOrderOfClocks, also of what was written within a millisecond.
+func TestTimesAreInTheOrderOfClocks(t *testing.T) {
+	bubble.Test(t, func(t *testing.T) {
+		n := open(t, vfs.NewMem())
+		bus := n.Bus(n.Owner())
+		var last time.Time
+		for range 50 { // the time of the bubble stands still
+			if _, err := bus.Write(t.Context(), "me", []sennit.Change{{Kind: sennit.KindPut, Path: "a"}}); err != nil {
+				t.Fatal(err)
+			}
+			v, err := bus.Get(t.Context(), sennit.Addr{Root: "me", Path: "a"})
+			if err != nil || !v.Time.After(last) || v.Time.Sub(time.Now()).Abs() > time.Millisecond {
+				t.Fatalf("%v after %v, now is %v (%v)", v.Time, last, time.Now(), err)
+			}
+			last = v.Time
+		}
+	})
+}

@@ -45,8 +45,14 @@
 // showed at that version, with that version as ETag and Version: 404 if there
 // was none such, or it deleted the value, and 410 if it is not held any more. To
 // read a counter, or a stream that was deleted, at a version, the node looks
-// through all ops that it holds of the space, for one reader at a time. Parents
-// is answered 501, and so is Version with a document.
+// through all ops that it holds of the space, for one reader at a time.
+//
+// A GET or HEAD with "Parents: VERSION" asks for what came after a version: 209 with
+// a block as subscriptions have it, which has what is there now, or none if that is
+// the version. A version that the node hasn't heard of is waited for, 3 s at most;
+// then the answer is 309 with Retry-After, and Current-Version for what is there
+// (so it is for one that deleted the value). 410 if it is not held any more. Both
+// Version and Parents get 501, and so does either with a document.
 //
 // A part of a value that is JSON or text is written with "Content-Range: json
 // RANGE" or "Content-Range: text RANGE", several at once with "Patches: N" or
@@ -56,10 +62,27 @@
 // all, on what is there now, or on the version that If-Match or Parents names:
 // 412 or 409 if it isn't that. 416 if a range names nothing.
 //
+// "Repr-Digest: sha-256=:BASE64:" in a write says what the value will be, and
+// Content-Digest what the body is (RFC 9530; also sha-512). If it is something else
+// the answer is 550 and nothing is done. "Want-Repr-Digest: sha-256=1" asks for the
+// digest of a value of up to sennit.MaxInline bytes.
+//
 // A write may have one condition: "If-Match" with the ETag that the value must
 // have, or "If-None-Match: *" for one that must not be there yet. If it doesn't
 // hold, the answer is 412 and nothing is done. Other conditions are answered
 // 501, because to pass over a condition would be to write blindly.
+//
+// # The merge type aww
+//
+// With "Merge-Type: aww", or "Version-Type: wallclockish", the versions of a value are
+// points in time, as numbers of seconds since 1970: the newer of two is what is
+// there, which is how a node decides as well. A PUT with a Version is done if that is
+// newer than what is there, and otherwise answered 204 all the same; Version and
+// Current-Version say what is there then. One up to 3 s ahead of the node's clock is
+// done when it is due, and one further ahead refused (400). A GET with a Version or
+// Parents newer than what is there gets 309, and otherwise what is there. Other merge
+// types, and other version types, get 400. Of a counter or stream whose parts come late the
+// version may stay as it was.
 //
 // # Subtrees
 //
@@ -141,9 +164,8 @@
 // A subscription of /me/a gets the value, or 404 if there is none, and then
 // each later state of it. That first block has "Live: ?1". Any Braid client
 // reads this. The answer's headers Repr-Type and Current-Version tell what is
-// there; its updates are whole values, so that a Merge-Type in the request is
-// refused. Who names the present version in Parents isn't sent it again. A
-// subscription with Version is refused.
+// there; its updates are whole values. Who names the present version in Parents
+// isn't sent it again. A subscription with Version is refused.
 //
 // A subscription of /me/a/ gets the values of the subtree, in order of path,
 // then a block "HTTP 200 OK" without Content-Location and with "Live: ?1", then
@@ -207,7 +229,8 @@
 // with what rules give to any. A token that is sent always counts, even where
 // the socket or a cookie would do more; one that is of no use gets 401.
 //
-// Over TCP the Host must be on a list (421), and requests that a browser sends
+// There are at most [Limits.Conns] connections to a TCP address; another gets 503. Over
+// TCP the Host must be on a list (421), and requests that a browser sends
 // for a page of another origin are refused (403), even one on another port of
 // this host; only opening "/" by a link is allowed. Cookies know no ports:
 // another server on the same host name that the owner's browser visits is sent

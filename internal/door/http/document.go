@@ -122,6 +122,17 @@ func (d *Door) putDocument(w http.ResponseWriter, r *http.Request, c Caller, t t
 	if err != nil {
 		return err
 	}
+	if !patches { // that of a patched document isn't that of any one text
+		said, err := claims(r.Header, reprDigest)
+		if err == nil {
+			err = said.check(body)
+		}
+		if err != nil {
+			return err
+		}
+	} else if err := checkHeaders(r, reprDigest); err != nil {
+		return err
+	}
 	doc := docbus.Doc{Bus: d.cfg.Bus(c), At: t.addr, Room: int(maxSeen * limit)}
 	do := doc.Put
 	if patches {

@@ -61,6 +61,7 @@ type Limits struct {
 	Write      time.Duration // for one answer, the next bytes of a large one, or one write to a subscriber, to leave; default 60 s
 	Idle       time.Duration // between two requests on a connection, and between two writes to a subscriber who asked for no heartbeats; default 2 min
 	Drain      time.Duration // for requests under way when serving ends; default 5 s
+	Conns      int           // on one TCP listener; default 16,384, or half of the descriptors that the process may have if that is less; 503 beyond
 	Key        time.Duration // for which a one-time key can be used; default 1 h
 	Session    time.Duration // for which a browser stays signed in; default 30 days
 }
@@ -114,11 +115,12 @@ func New(cfg Config) (*Door, error) {
 		cfg.Hosts = []string{"localhost", "127.0.0.1", "[::1]"}
 	}
 	l := &cfg.Limits
-	for _, n := range []int64{int64(l.Header), l.Value, int64(l.Queue), int64(l.ReadHeader), int64(l.Read), int64(l.Write), int64(l.Idle), int64(l.Drain), int64(l.Key), int64(l.Session)} {
+	for _, n := range []int64{int64(l.Conns), int64(l.Header), l.Value, int64(l.Queue), int64(l.ReadHeader), int64(l.Read), int64(l.Write), int64(l.Idle), int64(l.Drain), int64(l.Key), int64(l.Session)} {
 		if n < 0 {
 			return nil, sennit.Errorf(sennit.BadInput, "a limit of the HTTP door is negative: %d", n)
 		}
 	}
+	defaults(&l.Conns, min(16<<10, descriptors()/2))
 	defaults(&l.Header, 32<<10)
 	defaults(&l.Value, 1<<40)
 	defaults(&l.ReadHeader, 10*time.Second)

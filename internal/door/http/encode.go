@@ -25,6 +25,7 @@ type encoder struct {
 type told struct {
 	live   bool    // what follows are changes, no part of a snapshot
 	single *single // set for the form of one value
+	aww    bool    // versions are points in time
 }
 
 // some appends what the client gets of the next updates, as much as is sent at
@@ -51,9 +52,9 @@ func (e *encoder) append(t *told, updates []sennit.Update, i int) {
 	}
 	switch u.Kind { // there may be kinds yet to come
 	case sennit.Set, sennit.Deleted, sennit.Appended:
-		e.block(u, t.live && last, false)
+		e.block(t, u, t.live && last, false)
 	case sennit.Message:
-		e.block(u, false, false)
+		e.block(t, u, false, false)
 	case sennit.Live:
 		t.live = true
 		e.b = appendCursorLine(append(e.b, "HTTP 200 OK\r\nLive: ?1\r\n"...), u.Cursor)
@@ -71,22 +72,15 @@ type single struct {
 	path sennit.Path
 	now  *sennit.Update // in a snapshot: what is there, nil if nothing is known to be
 
-	// Of what the last snapshot showed.
-	typ     string
-	version sennit.Version
+	shown sennit.Node // by the last snapshot, until describe has told of it
 }
 
-// describe sets the headers that tell what is there now.
+// describe sets the header that tells of what type it is that is there now.
 func (v *single) describe(h http.Header) {
-	version := ""
-	if v.typ != "" {
-		h.Set("Repr-Type", v.typ)
+	if v.shown.Version != "" {
+		h.Set("Repr-Type", typeOf(v.shown.Value))
 	}
-	if simple(string(v.version)) {
-		version = `"` + string(v.version) + `"`
-	}
-	h.Set("Current-Version", version)
-	v.typ, v.version = "", "" // not to be held while nothing happens
+	v.shown = sennit.Node{} // not to be held while nothing happens
 }
 
 func (e *encoder) appendSingle(t *told, u *sennit.Update, last bool) {
@@ -96,14 +90,14 @@ func (e *encoder) appendSingle(t *told, u *sennit.Update, last bool) {
 		now := *u
 		now.Node.Path, now.Deep = v.path, false // it may have been a delete further up
 		if t.live {
-			e.block(&now, last, false)
+			e.block(t, &now, last, false)
 			return
 		}
 		v.now = &now
 	case sennit.Appended:
-		e.block(u, last, false)
+		e.block(t, u, last, false)
 	case sennit.Message:
-		e.block(u, false, false)
+		e.block(t, u, false, false)
 	case sennit.Reset:
 		t.live, v.now = false, nil
 	case sennit.Live:
@@ -113,10 +107,10 @@ func (e *encoder) appendSingle(t *told, u *sennit.Update, last bool) {
 				v.now = new(sennit.Update)
 			}
 			v.now.Cursor = u.Cursor
-			e.block(v.now, true, true)
-			v.typ, v.version = "", ""
+			e.block(t, v.now, true, true)
+			v.shown = sennit.Node{}
 			if v.now.Kind == sennit.Set {
-				v.typ, v.version = typeOf(v.now.Node.Value), v.now.Node.Version
+				v.shown = v.now.Node
 			}
 			v.now = nil
 		}
@@ -124,7 +118,7 @@ func (e *encoder) appendSingle(t *told, u *sennit.Update, last bool) {
 }
 
 // block appends one update: what is set or sent, or that something is gone.
-func (e *encoder) block(u *sennit.Update, cursor, live bool) {
+func (e *encoder) block(t *told, u *sennit.Update, cursor, live bool) {
 	b := e.b
 	defer func() { e.b = b }()
 	switch u.Kind {
@@ -147,7 +141,11 @@ func (e *encoder) block(u *sennit.Update, cursor, live bool) {
 		}
 		b = append(b, "\r\n"...)
 	}
-	if v := string(n.Version); simple(v) {
+	v := string(n.Version)
+	if t.aww && v != "" {
+		v = wallclock(n)
+	}
+	if simple(v) {
 		b = append(append(append(b, `Version: "`...), v...), "\"\r\n"...)
 	}
 	if author := e.authorOf(n.Author); len(author) > 0 {

@@ -2,10 +2,12 @@ package httpdoor
 
 import "github.com/sennit/sennit"
 
-// For fuzzing: what reads a client's bytes.
+// What reads a client's bytes.
 var (
 	ParseCommit  = parseCommit
 	SplitPatches = splitPatches
+	IsWallclock  = isWallclock
+	Newer        = newer
 )
 
 // ParseTarget reads a request's target and writes its path again.

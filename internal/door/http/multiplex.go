@@ -2,7 +2,6 @@ package httpdoor
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -315,7 +314,7 @@ func (w *throughWriter) WriteHeader(status int) {
 		return
 	}
 	w.begun = true
-	head := bytes.NewBufferString("HTTP/1.1 " + strconv.Itoa(status) + " " + cmp.Or(http.StatusText(status), "Subscription") + "\r\n")
+	head := bytes.NewBufferString("HTTP/1.1 " + strconv.Itoa(status) + " " + statusText(status) + "\r\n")
 	_ = w.h.Write(head) // a buffer takes everything
 	head.WriteString("\r\n")
 	w.b = append(w.b, head.Bytes()...)

@@ -190,7 +190,7 @@ func (p *parked) put(b []byte) bool {
 
 // appendHead appends the head of the answer to a subscription.
 func appendHead(b []byte, h http.Header) []byte {
-	out := bytes.NewBuffer(append(b, "HTTP/1.1 209 Subscription\r\n"...))
+	out := bytes.NewBuffer(append(b, "HTTP/1.1 209 "+statusText(statusSub)+"\r\n"...))
 	h["Date"] = []string{time.Now().UTC().Format(http.TimeFormat)}
 	h["Transfer-Encoding"] = []string{"chunked"}
 	h["Connection"] = []string{"close"} // it serves no other request

@@ -191,9 +191,16 @@ func (d *Door) patchValue(w http.ResponseWriter, r *http.Request, c Caller, t ta
 	if _, err := versions(r.Header["Version"]); err != nil { // it gets one of this node's
 		return err
 	}
+	said, err := claims(r.Header, reprDigest)
+	if err != nil {
+		return err
+	}
 	var do func(context.Context, sennit.Bus, target, []patch.Patch) (sennit.Version, error)
 	limit := int64(sennit.MaxInline)
 	if t.slash {
+		if err := checkHeaders(r, reprDigest); err != nil {
+			return err
+		}
 		state, err := documentCondition(r)
 		if err != nil {
 			return err
@@ -213,7 +220,7 @@ func (d *Door) patchValue(w http.ResponseWriter, r *http.Request, c Caller, t ta
 			return err
 		}
 		do = func(ctx context.Context, bus sennit.Bus, t target, all []patch.Patch) (sennit.Version, error) {
-			return patchOne(ctx, bus, t.addr, all, on)
+			return patchOne(ctx, bus, t.addr, all, on, said)
 		}
 	}
 	all, err := patches(w, r, limit)
@@ -242,7 +249,7 @@ func outside(err error) error {
 
 // patchOne patches one value. Unless it is for a version, it is done again if
 // somebody wrote the value meanwhile.
-func patchOne(ctx context.Context, bus sennit.Bus, a sennit.Addr, all []patch.Patch, on *sennit.Version) (sennit.Version, error) {
+func patchOne(ctx context.Context, bus sennit.Bus, a sennit.Addr, all []patch.Patch, on *sennit.Version, said integrity) (sennit.Version, error) {
 	for try := 1; ; try++ {
 		n, err := bus.Get(ctx, a)
 		switch {
@@ -261,6 +268,9 @@ func patchOne(ctx context.Context, bus sennit.Bus, a sennit.Addr, all []patch.Pa
 		data, err := patch.Apply(n.Value.Data, all)
 		if err != nil {
 			return "", outside(err)
+		}
+		if err := said.check(data); err != nil {
+			return "", err
 		}
 		if len(data) > sennit.MaxInline {
 			return "", sennit.Errorf(sennit.TooLarge, "with the patches the value has %d bytes; at most %d are kept", len(data), sennit.MaxInline)

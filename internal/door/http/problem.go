@@ -43,6 +43,19 @@ type Problem struct {
 	Error  string      `json:"error,omitempty"` // what Braid's clients look for
 }
 
+// statusText names a status, also those that are Braid's own.
+func statusText(status int) string {
+	switch status {
+	case statusSub:
+		return "Subscription"
+	case statusUnknown:
+		return "Version Unknown Here"
+	case statusDigest:
+		return "Digest Mismatch"
+	}
+	return http.StatusText(status)
+}
+
 // Fail answers a request to a mounted handler with an error, in the form that
 // all refusals have.
 func (d *Door) Fail(w http.ResponseWriter, r *http.Request, err error) {
@@ -91,7 +104,7 @@ func (d *Door) fail(w http.ResponseWriter, r *http.Request, c Caller, err error)
 	if p.Status == http.StatusUnauthorized {
 		h.Set("WWW-Authenticate", `Bearer realm="sennit"`)
 	}
-	p.Title = http.StatusText(p.Status)
+	p.Title = statusText(p.Status)
 	if p.Status < len(d.stats.refused) {
 		d.stats.refused[p.Status].Add(1)
 	}

@@ -140,3 +140,15 @@ func want(t testing.TB, a answer, status int, code sennit.Code) {
 		}
 	}
 }
+
+// dial opens a connection for as long as the test takes, or 20 seconds.
+func (h *house) dial(t testing.TB) net.Conn {
+	t.Helper()
+	c, err := net.Dial("tcp", h.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	c.SetDeadline(time.Now().Add(20 * time.Second))
+	return c
+}

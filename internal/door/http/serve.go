@@ -53,6 +53,11 @@ func (d *Door) Serve(ctx context.Context, listeners ...net.Listener) error {
 	failed := make(chan error, len(listeners))
 	var wg sync.WaitGroup
 	for _, l := range listeners {
+		if tcp, ok := l.(*net.TCPListener); ok { // the owner, who comes by the socket, is never too many
+			b := &boundedListener{TCPListener: tcp, refused: &d.stats.refused[http.StatusServiceUnavailable]}
+			b.left.Store(int64(d.cfg.Limits.Conns))
+			l = b
+		}
 		wg.Go(func() { failed <- srv.Serve(l) })
 	}
 	var err error

@@ -13,12 +13,13 @@ import (
 )
 
 const (
-	maxPatterns = 64          // of one subscription
-	minBeat     = time.Second // the shortest interval of heartbeats
-	maxBeat     = time.Hour   // the longest
-	sendBytes   = 64 << 10    // encoded updates that are gathered before a write
-	statusSub   = 209         // what Braid answers to a subscription
-	httpHistory = "application/http-history"
+	maxPatterns   = 64          // of one subscription
+	minBeat       = time.Second // the shortest interval of heartbeats
+	maxBeat       = time.Hour   // the longest
+	sendBytes     = 64 << 10    // encoded updates that are gathered before a write
+	statusSub     = 209         // what Braid answers to a subscription
+	statusUnknown = 309         // and if it is asked for what came after a version that isn't known
+	httpHistory   = "application/http-history"
 )
 
 // subscribes reports whether a GET asks for a subscription.
@@ -34,6 +35,8 @@ type subscription struct {
 	o        sennit.WatchOptions
 	single   bool // one value, in the form that any Braid client reads
 	parents  []sennit.Version
+	aww      bool   // its versions are points in time
+	seen     string // then: the newest that the client has
 	beat     time.Duration
 }
 
@@ -51,10 +54,16 @@ func (d *Door) parseSubscription(r *http.Request, t target) (s subscription, err
 		return s, sennit.Errorf(sennit.BadInput, "a subscription has no body")
 	case h["Version"] != nil:
 		return s, sennit.Errorf(sennit.BadInput, "a subscription with Version makes no sense: it begins with what is there now")
-	case h["Merge-Type"] != nil:
-		return s, sennit.Errorf(sennit.BadInput, "the merge type %.60q is not known; here the last writer wins, and updates are whole values", h["Merge-Type"])
 	}
-	if s.parents, err = versions(h["Parents"]); err != nil {
+	if s.aww, err = speaksAWW(h); err != nil {
+		return s, err
+	}
+	if s.aww {
+		s.seen, err = points(h["Parents"])
+	} else {
+		s.parents, err = versions(h["Parents"])
+	}
+	if err != nil {
 		return s, err
 	}
 	if v := h["Heartbeats"]; v != nil {
@@ -174,7 +183,7 @@ func (d *Door) subscribe(w http.ResponseWriter, r *http.Request, c Caller, t tar
 		}
 	}()
 
-	told := told{live: s.o.Since != (sennit.Cursor{})}
+	told := told{live: s.o.Since != (sennit.Cursor{}), aww: s.aww}
 	if s.single {
 		told.single = &single{path: t.addr.Path}
 	}
@@ -192,8 +201,17 @@ func (d *Door) subscribe(w http.ResponseWriter, r *http.Request, c Caller, t tar
 				first.append(&told, updates, i)
 			}
 		}
-		if len(s.parents) == 1 && s.parents[0] == told.single.version && s.parents[0] != "" {
-			first.b = nil // it has that
+		switch now := &told.single.shown; {
+		case s.aww:
+			if s.seen != "" && !newer(wallclock(now), s.seen) {
+				first.b = nil // it has that, or newer
+			}
+			tellAWW(h, "Current-Version", now)
+		default:
+			if len(s.parents) == 1 && s.parents[0] == now.Version && now.Version != "" {
+				first.b = nil // it has that
+			}
+			tellVersion(h, "Current-Version", now.Version)
 		}
 		told.single.describe(h)
 	}

@@ -21,16 +21,19 @@ func (d *Door) get(w http.ResponseWriter, r *http.Request, c Caller, t target) e
 	if err := t.none(); err != nil {
 		return err
 	}
-	at, err := versionAsked(r)
+	aww, err := speaksAWW(r.Header)
 	if err != nil {
 		return err
 	}
+	if !aww && r.Header["Parents"] != nil {
+		return d.since(w, r, c, t)
+	}
 	var n sennit.Node
 	var content sennit.Content
-	if at == "" {
-		n, content, err = d.cfg.Bus(c).Open(r.Context(), t.addr)
+	if aww {
+		n, content, err = d.openAWW(w, r, c, t)
 	} else {
-		n, content, err = d.cfg.Bus(c).At(r.Context(), t.addr, at)
+		n, content, err = d.openAt(r, c, t)
 	}
 	if err != nil {
 		return err
@@ -40,8 +43,9 @@ func (d *Door) get(w http.ResponseWriter, r *http.Request, c Caller, t target) e
 	tag := ""
 	if v := string(n.Version); simple(v) {
 		tag = `"` + v + `"`
-		h["Etag"] = []string{tag}
-		h["Version"] = h["Etag"]
+		if h["Etag"] = []string{tag}; !aww {
+			h["Version"] = h["Etag"]
+		}
 	}
 	if author := d.authorOf(n.Author); author != nil {
 		h["Author"] = author
@@ -59,6 +63,7 @@ func (d *Door) get(w http.ResponseWriter, r *http.Request, c Caller, t target) e
 	describe(h, n.Value)
 	if r.Header["Range"] == nil && r.Header["If-Match"] == nil && r.Header["If-Range"] == nil && n.Value.Size() == uint64(len(n.Value.Data)) {
 		h.Set("Content-Length", strconv.Itoa(len(n.Value.Data)))
+		tellDigest(w, r, n.Value.Data)
 		w.WriteHeader(http.StatusOK)
 		if r.Method != http.MethodHead {
 			w.Write(n.Value.Data)
@@ -70,12 +75,21 @@ func (d *Door) get(w http.ResponseWriter, r *http.Request, c Caller, t target) e
 	return nil
 }
 
+// openAt opens what is there or, if a GET names one, a version of it.
+func (d *Door) openAt(r *http.Request, c Caller, t target) (sennit.Node, sennit.Content, error) {
+	switch at, err := versionAsked(r); {
+	case err != nil:
+		return sennit.Node{}, nil, err
+	case at == "":
+		return d.cfg.Bus(c).Open(r.Context(), t.addr)
+	default:
+		return d.cfg.Bus(c).At(r.Context(), t.addr, at)
+	}
+}
+
 // versionAsked is the version that a GET names, "" if it is for what is there
 // now.
 func versionAsked(r *http.Request) (sennit.Version, error) {
-	if r.Header["Parents"] != nil {
-		return "", sennit.Errorf(sennit.Unsupported, "changes since a version are not served")
-	}
 	fields := r.Header["Version"]
 	switch {
 	case fields == nil:
@@ -154,18 +168,39 @@ func (d *Door) put(w http.ResponseWriter, r *http.Request, c Caller, t target) e
 	if err != nil {
 		return err
 	}
+	said, err := claims(r.Header, reprDigest)
+	if err != nil {
+		return err
+	}
 	var v sennit.Version
-	if n := r.ContentLength; n >= 0 && n <= sennit.MaxInline {
-		var data []byte
-		if data, err = readBody(w, r, sennit.MaxInline); err != nil {
+	inline := r.ContentLength >= 0 && r.ContentLength <= sennit.MaxInline
+	put := func(cond *sennit.Version) (err error) {
+		v, err = d.stream(w, r, c, t, typ, cond, said)
+		return err
+	}
+	if inline {
+		data, err := readBody(w, r, sennit.MaxInline)
+		if err == nil {
+			err = said.check(data)
+		}
+		if err != nil {
 			return err
 		}
-		change := sennit.Change{Kind: sennit.KindPut, Path: t.addr.Path, Value: sennit.Value{Type: typ, Data: data}, If: cond}
-		v, err = d.cfg.Bus(c).Write(r.Context(), t.addr.Root, []sennit.Change{change})
-	} else {
-		v, err = d.stream(w, r, c, t, typ, cond)
+		put = func(cond *sennit.Version) (err error) {
+			change := sennit.Change{Kind: sennit.KindPut, Path: t.addr.Path, Value: sennit.Value{Type: typ, Data: data}, If: cond}
+			v, err = d.cfg.Bus(c).Write(r.Context(), t.addr.Root, []sennit.Change{change})
+			return err
+		}
 	}
-	if err != nil {
+	switch aww, err := speaksAWW(r.Header); {
+	case err != nil:
+		return err
+	case aww && cond != nil:
+		return sennit.Errorf(sennit.BadInput, "of the merge type aww the version decides, and no other condition")
+	case aww:
+		return d.putAWW(w, r, c, t, !inline, put)
+	}
+	if err := put(cond); err != nil {
 		return err
 	}
 	if simple(string(v)) {
@@ -176,12 +211,17 @@ func (d *Door) put(w http.ResponseWriter, r *http.Request, c Caller, t target) e
 }
 
 // stream puts a value that is large, or doesn't say how large it is.
-func (d *Door) stream(w http.ResponseWriter, r *http.Request, c Caller, t target, typ string, cond *sennit.Version) (sennit.Version, error) {
+func (d *Door) stream(w http.ResponseWriter, r *http.Request, c Caller, t target, typ string, cond *sennit.Version, said integrity) (sennit.Version, error) {
 	if r.ContentLength > d.cfg.Limits.Value {
 		return "", tooLarge(w, d.cfg.Limits.Value)
 	}
+	more, err := claims(r.Header, contentDigest)
+	if err != nil {
+		return "", err
+	}
 	body := &flowing{r: http.MaxBytesReader(w, r.Body, d.cfg.Limits.Value), rc: http.NewResponseController(w), limit: d.cfg.Limits.Read}
-	v, err := d.cfg.Bus(c).Put(r.Context(), t.addr, typ, body, cond)
+	in := append(said, more...).reader(body)
+	v, err := d.cfg.Bus(c).Put(r.Context(), t.addr, typ, in, cond)
 	if err != nil {
 		w.Header().Set("Connection", "close") // what is left of the body is not worth reading
 	}
@@ -189,6 +229,8 @@ func (d *Door) stream(w http.ResponseWriter, r *http.Request, c Caller, t target
 	switch {
 	case errors.As(err, &max):
 		return "", tooLarge(w, d.cfg.Limits.Value)
+	case in.err != nil:
+		return "", in.err
 	case body.err != nil && body.err != io.EOF:
 		return "", sennit.Errorf(sennit.BadInput, "the body ended early: %w", body.err)
 	}
@@ -221,6 +263,9 @@ func (d *Door) post(w http.ResponseWriter, r *http.Request, c Caller, t target) 
 	}
 	change, err := t.grows()
 	if err != nil {
+		return err
+	}
+	if err := checkHeaders(r, reprDigest); err != nil {
 		return err
 	}
 	if change.If, err = condition(r); err != nil {
@@ -393,12 +438,15 @@ func readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, erro
 	if r.ContentLength > limit {
 		return nil, tooLarge(w, limit)
 	}
+	said, err := claims(r.Header, contentDigest)
+	if err != nil {
+		return nil, err
+	}
 	if r.ContentLength == 0 {
-		return nil, nil
+		return nil, said.check(nil)
 	}
 	body := http.MaxBytesReader(w, r.Body, limit)
 	var data []byte
-	var err error
 	if n := r.ContentLength; n > 0 && n <= sennit.MaxInline {
 		data = make([]byte, n)
 		_, err = io.ReadFull(body, data)
@@ -415,5 +463,5 @@ func readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, erro
 		w.Header().Set("Connection", "close")
 		return nil, sennit.Errorf(sennit.BadInput, "the body ended early: %w", err)
 	}
-	return data, nil
+	return data, said.check(data)
 }
