@@ -46,6 +46,12 @@ func (w *world) check() {
 	if agreed && w.agree(" after a collection") {
 		w.listen()
 	}
+	// Whoever lies may come with another branch of a log at any time. What follows
+	// compares what doesn't change meanwhile.
+	w.silence()
+	if agreed {
+		w.agree(" when nobody lies any more")
+	}
 	time.Sleep(time.Minute) // watches are told, sessions rest
 	models := map[sennit.Space]*model{}
 	for _, m := range w.machines {
@@ -81,6 +87,15 @@ func (w *world) check() {
 		}
 	}
 	w.spread(models) // last: it may wait, and meanwhile ops may come that no model has
+}
+
+// silence ends all who lie.
+func (w *world) silence() {
+	for _, m := range w.machines {
+		if m.liar != nil {
+			m.orders <- order{last: true}
+		}
+	}
 }
 
 // agree waits until all agree.
