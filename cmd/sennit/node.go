@@ -62,6 +62,7 @@ well.`,
 	f.StringVar(&cfg.Hidden, "hidden", "", "whether peers keep to themselves where this node is, `STATE`: on or off (SENNIT_HIDDEN; default off)")
 	f.StringVar(&cfg.Guests, "guests", "", "`N` nodes that this one doesn't follow are served at a time, others are sent to those (SENNIT_GUESTS; default "+strconv.Itoa(replicate.DefaultGuests)+")")
 	f.StringVar(&cfg.Reserve, "reserve", "", "`SIZE` of the disk that stays free, such as 500MB, at least 64 MiB (SENNIT_RESERVE; default the larger of 1 GiB and 10 %)")
+	f.StringArrayVar(&cfg.Origins, "origins", nil, "`ORIGIN` of another site whose pages may use the HTTP door with a token, such as https://app.example, repeatable (SENNIT_ORIGINS; default none)")
 	f.StringVar(&cfg.Name, "name", "", "`NAME` of this device, for a new identity (SENNIT_NAME; default the host name)")
 	f.StringVar(&cfg.Log, "log", "", "what to log, `LEVEL`: error, warn, info or debug (SENNIT_LOG; default warn)")
 	f.BoolVar(&noOpen, "no-open", false, "don't open the page in a browser")

@@ -13,6 +13,7 @@ import (
 
 	"github.com/sennit/sennit"
 
+	httpdoor "github.com/sennit/sennit/internal/door/http"
 	"github.com/sennit/sennit/internal/peer"
 	"github.com/sennit/sennit/internal/replicate"
 )
@@ -31,6 +32,7 @@ type Config struct {
 	Hidden  string   `toml:"hidden"`  // "on" or "off": peers are not to tell others where this node is
 	Guests  string   `toml:"guests"`  // how many nodes that this one doesn't follow it serves at a time; "" is replicate.DefaultGuests
 	Reserve string   `toml:"reserve"` // bytes of disk that stay free, such as "2GiB"; "" is max(1 GiB, 10 %)
+	Origins []string `toml:"origins"` // of other sites whose pages may use the HTTP door, such as "https://app.example"
 	Name    string   `toml:"name"`    // of this device, for a new identity
 	Log     string   `toml:"log"`     // "error", "warn", "info" or "debug"
 
@@ -120,6 +122,11 @@ func (c *Config) check() error {
 	case "error", "warn", "info", "debug":
 	default:
 		return sennit.Errorf(sennit.BadInput, "log is %q; it can be error, warn, info or debug", c.Log)
+	}
+	for _, o := range c.Origins {
+		if err := httpdoor.ParseOrigin(o); err != nil {
+			return err
+		}
 	}
 	for _, a := range c.Listen {
 		// The same, but for the id at its end, as an address to dial.

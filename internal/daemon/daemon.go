@@ -175,7 +175,7 @@ func (d *daemon) open() (err error) {
 		return err
 	}
 	d.door, err = httpdoor.New(httpdoor.Config{
-		Bus: d.bus, Tokens: d.tokens(), Node: d.control(), Page: web.Handler(), Ready: d.able, Secret: secret, Log: d.log,
+		Bus: d.bus, Tokens: d.tokens(), Node: d.control(), Page: web.Handler(), Ready: d.able, Origins: d.cfg.Origins, Secret: secret, Log: d.log,
 	})
 	return err
 }

@@ -55,6 +55,7 @@ func (c *Config) settings() []setting {
 		{name: "hidden", one: &c.Hidden},
 		{name: "guests", one: &c.Guests, none: strconv.Itoa(replicate.DefaultGuests)},
 		{name: "reserve", one: &c.Reserve, none: "the larger of 1 GiB and 10 %"},
+		{name: "origins", many: &c.Origins},
 		{name: "name", one: &c.Name},
 		{name: "log", one: &c.Log},
 	}

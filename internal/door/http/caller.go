@@ -93,7 +93,7 @@ func (d *Door) authenticate(r *http.Request) (Caller, error) {
 	if p, ok := r.Context().Value(socketKey{}).(peer); ok && p.owner {
 		return Caller{Via: BySocket}, nil
 	}
-	if r.Header["Cookie"] != nil && d.sessions.valid(r) {
+	if r.Header["Cookie"] != nil && d.foreign(r) == "" && d.sessions.valid(r) {
 		return Caller{Via: BySession}, nil
 	}
 	return Caller{}, nil

@@ -236,6 +236,20 @@
 // another server on the same host name that the owner's browser visits is sent
 // the cookie, as by any browser.
 //
+// # Pages of other origins
+//
+// Those of [Config.Origins] may use values, subtrees, subscriptions and multiplexers
+// by the rules of CORS, with a token or as strangers; the owner's cookie counts for
+// nothing there. All others are refused, also for what everybody may read.
+//
+// # Compression
+//
+// Answers to GET of at least 1,400 bytes are sent with gzip to clients that accept
+// it, if their type is one that gains by it; values above sennit.MaxInline are not. The ETag of such an answer ends in
+// -gzip; in If-Match and If-None-Match it stands for the version that it begins
+// with. Ranges and subscriptions are sent as they are. Bodies of requests must have
+// no Content-Encoding (415).
+//
 // # Errors
 //
 // A refusal has a body of the type application/problem+json (RFC 9457), with

@@ -283,13 +283,20 @@ func TestADocumentThatBreaksOffIsNotWhole(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.Header.Set("Accept", "application/json")
-	resp, err := http.DefaultClient.Do(r)
+	resp, err := (&http.Transport{DisableCompression: true}).RoundTrip(r)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer resp.Body.Close()
 	if b, err := io.ReadAll(resp.Body); resp.StatusCode != 200 || len(b) < 60_000 || !errors.Is(err, io.ErrUnexpectedEOF) {
 		t.Errorf("%d with %d bytes, %v", resp.StatusCode, len(b), err)
+	}
+	if resp, err := new(http.Transport).RoundTrip(r); err == nil {
+		b, err := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if err == nil {
+			t.Errorf("compressed, it is taken for the whole: %d bytes", len(b))
+		}
 	}
 	c := h.client(t, h.byTCP(tok))
 	doc, state, err := c.Document(t.Context(), sennit.Addr{Root: "me", Path: "d"})

@@ -40,6 +40,10 @@ type Config struct {
 	// any port will do. Default: localhost, 127.0.0.1 and [::1].
 	Hosts []string
 
+	// Origins are those of other sites whose pages may use this door, with a token
+	// or as strangers: "https://app.example". Default: none.
+	Origins []string
+
 	// Secret makes the cookies of browser sessions. With the same secret they
 	// survive a restart; when it changes, all sessions end. Default: random.
 	Secret [32]byte
@@ -72,6 +76,8 @@ type Door struct {
 	cfg          Config
 	hosts        map[string]bool
 	origins      http.CrossOriginProtection
+	foreigners   map[string]bool // origins of others that may ask; nil: none
+	compress     func(http.Handler) http.HandlerFunc
 	sessions     sessions
 	encoders     encoders
 	stats        stats
@@ -134,6 +140,19 @@ func New(cfg Config) (*Door, error) {
 		rand.Read(cfg.Secret[:]) // never fails
 	}
 	d := &Door{cfg: cfg, hosts: map[string]bool{}}
+	for _, o := range cfg.Origins {
+		if err := ParseOrigin(o); err != nil {
+			return nil, err
+		}
+		if d.foreigners == nil {
+			d.foreigners = map[string]bool{}
+		}
+		d.foreigners[o] = true
+	}
+	var err error
+	if d.compress, err = newCompressor(); err != nil {
+		return nil, sennit.Errorf(sennit.Internal, "compress answers: %w", err)
+	}
 	for _, h := range cfg.Hosts {
 		if h == "" || h != strings.ToLower(h) || strings.ContainsAny(h, "/ ") {
 			return nil, sennit.Errorf(sennit.BadInput, "%q is not a host name in lower case", h)
@@ -166,6 +185,9 @@ func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h["Cross-Origin-Resource-Policy"] = d.fixed.sameOrigin
 	d.stats.request(r.Method)
 
+	if d.share(w, r) {
+		return
+	}
 	if err := d.admit(r); err != nil {
 		d.fail(w, r, Caller{}, err)
 		return
@@ -181,6 +203,8 @@ func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	switch {
+	case d.foreign(r) != "" && (t.front || t.metrics || t.pattern.Root == "_node"):
+		d.fail(w, r, c, sennit.Errorf(sennit.Denied, "pages of other origins have the tree, and nothing else"))
 	case t.front:
 		d.front(w, r, c)
 	case t.health != "":
@@ -214,6 +238,9 @@ func (d *Door) admit(r *http.Request) error {
 				sennit.Errorf(sennit.Denied, "this node is not called %.100q", r.Host),
 				"call it by the address that it printed when it started"))
 		}
+	}
+	if d.foreign(r) != "" {
+		return nil
 	}
 	switch r.Header.Get("Sec-Fetch-Site") {
 	case "", "none", "same-origin":
@@ -331,6 +358,15 @@ func (d *Door) tree(w http.ResponseWriter, r *http.Request, c Caller, t target) 
 		do = d.list
 	default:
 		do = d.get
+	}
+	plainTags(r.Header)
+	if compressible(r) {
+		d.compress(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if err := do(w, r, c, t); err != nil {
+				d.fail(w, r, c, err)
+			}
+		}))(w, r)
+		return
 	}
 	if err := do(w, r, c, t); err != nil {
 		d.fail(w, r, c, err)

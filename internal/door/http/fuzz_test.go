@@ -117,6 +117,14 @@ func FuzzRequest(f *testing.F) {
 		"PUT /me/a/ HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nIf-None-Match: *\r\nContent-Length: 7\r\n\r\n{\"a\":1}",
 		"PATCH /me/a/ HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/merge-patch+json\r\nContent-Length: 10\r\n\r\n{\"b\":null}",
 		"POST /me/ HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/vnd.sennit.commit\r\nContent-Length: 16\r\n\r\nDELETE /me/a/\r\n\r\n",
+		"POST /.well-known/multiplexer/m HTTP/1.1\r\nHost: localhost\r\nMultiplex-Version: 1.0\r\n\r\n",
+		"DELETE /.well-known/multiplexer/m/1 HTTP/1.1\r\nHost: localhost\r\nMultiplex-Version: 1.0\r\n\r\n",
+		"GET /me/a HTTP/1.1\r\nHost: localhost\r\nSubscribe: ?1\r\nMultiplex-Version: 1.0\r\nMultiplex-Through: /.well-known/multiplexer/m/1\r\n\r\n",
+		"PUT /me/a HTTP/1.1\r\nHost: localhost\r\nMerge-Type: aww\r\nVersion: \"1.5\"\r\nContent-Length: 1\r\n\r\nx",
+		"GET /me/a HTTP/1.1\r\nHost: localhost\r\nVersion-Type: wallclockish\r\nParents: \"99999999999.\"\r\nSubscribe: ?1\r\n\r\n",
+		"GET /me/a HTTP/1.1\r\nHost: localhost\r\nParents: \"x-1\", \"y\"\r\nAccept-Encoding: gzip\r\n\r\n",
+		"PUT /me/a HTTP/1.1\r\nHost: localhost\r\nRepr-Digest: sha-256=:AAAA:\r\nContent-Digest: x=:AAAA:, sha-512=::\r\nContent-Length: 1\r\n\r\nx",
+		"PATCH /me/a HTTP/1.1\r\nHost: localhost\r\nPatches: 1\r\nContent-Length: 45\r\n\r\nContent-Length: 1\r\nContent-Range: json .a\r\n\r\n5",
 		"GET /?key=x HTTP/1.1\r\nHost: localhost\r\nCookie: a=b; sennit-00=x\r\nAuthorization: Bearer x\r\n\r\n",
 	} {
 		f.Add([]byte(s))

@@ -45,7 +45,7 @@ func (d *Door) list(w http.ResponseWriter, r *http.Request, c Caller, t target) 
 	if digest {
 		return d.digest(w, r, c, t, q)
 	}
-	w.Header().Set("Vary", "Accept")
+	w.Header().Add("Vary", "Accept")
 	switch prefers(r.Header["Accept"], listType, document.JSON) {
 	case document.JSON:
 		if err := q.done(); err != nil {

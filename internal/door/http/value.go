@@ -70,6 +70,7 @@ func (d *Door) get(w http.ResponseWriter, r *http.Request, c Caller, t target) e
 		}
 		return nil
 	}
+	w = uncompressed(w)
 	// As long as bytes flow, an answer may take as long as it takes.
 	http.ServeContent(patient{w, http.NewResponseController(w), d.cfg.Limits.Write}, r, "", time.Time{}, &seeker{ctx: r.Context(), content: content, size: int64(n.Value.Size())})
 	return nil
