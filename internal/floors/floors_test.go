@@ -48,6 +48,8 @@ var floors = map[string]int{
 	"internal/daemon":    8,
 	"cmd/sennit":         9,
 	"embed":              9,
+	"example/embed":      10,
+	"example/lines":      10,
 	// Tests of the whole may use anything below the command.
 	"internal/floors": 9,
 	"test/sim":        9,
@@ -141,7 +143,7 @@ func hasGo(t *testing.T, dir string) bool {
 }
 
 // named finds what looks like a path of this project in a document.
-var named = regexp.MustCompile("`((?:internal|cmd|docs|test|web|client|bustest|scripts)/[A-Za-z0-9_./-]+)`")
+var named = regexp.MustCompile("`((?:internal|cmd|docs|test|web|client|bustest|scripts|example)/[A-Za-z0-9_./-]+)`")
 
 func TestDocumentsNameFilesThatExist(t *testing.T) {
 	files(t, "*.md", func(path string) {

@@ -1,0 +1,4 @@
+package main
+
+// Program is what the operating system calls.
+func Program() { main() }
