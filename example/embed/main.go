@@ -18,7 +18,7 @@ func main() {
 	data := flag.String("data", "data", "the directory for the node's data")
 	flag.Parse()
 	ctx := context.Background()
-	node, err := embed.Open(ctx, embed.Config{Data: *data})
+	node, err := embed.Open(ctx, embed.Config{Data: *data, Reserve: "1GiB"})
 	if err != nil {
 		log.Fatal(err)
 	}

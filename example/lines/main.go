@@ -35,7 +35,7 @@ func run(ctx context.Context, data, listen string) error {
 		return err
 	}
 	defer l.Close()
-	node, err := embed.Open(ctx, embed.Config{Data: data})
+	node, err := embed.Open(ctx, embed.Config{Data: data, Reserve: "1GiB"})
 	if err != nil {
 		return err
 	}

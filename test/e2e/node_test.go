@@ -28,14 +28,14 @@ import (
 
 var long = flag.Bool("long", false, "run the long series, and hold the figures to their goals")
 
-// program builds the program once and tells where it is.
+// program builds the program once, as make does, and tells where it is.
 var program = sync.OnceValues(func() (string, error) {
 	dir, err := os.MkdirTemp("", "sennit-e2e-")
 	if err != nil {
 		return "", err
 	}
 	path := filepath.Join(dir, "sennit")
-	build := exec.Command("go", "build", "-o", path, "../../cmd/sennit")
+	build := exec.Command("go", "build", "-trimpath", "-o", path, "../../cmd/sennit")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build the program: %w\n%s", err, out)
