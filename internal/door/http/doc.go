@@ -92,7 +92,8 @@
 // The listing has the type application/vnd.sennit.list+json: an array, in order
 // of name, of {"name", "value", "dir"}, where value says that the child holds a
 // value and dir that it has children. ?after=NAME begins after a name, ?limit=N
-// ends after N entries (default 1,000, at most 10,000). If there is more, Link
+// ends after N entries (default 1,000, at most 10,000). With ?depth=N, up to 64, the
+// children's children follow each of them, and so on, with names such as a/b. If there is more, Link
 // has the next page as rel="next". It is what comes unless the Accept header
 // prefers a document; whoever accepts neither gets 406.
 //

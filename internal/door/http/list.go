@@ -1,6 +1,8 @@
 package httpdoor
 
 import (
+	"cmp"
+	"context"
 	"encoding/json"
 	"mime"
 	"net/http"
@@ -21,8 +23,12 @@ const (
 	commitType = "application/vnd.sennit.commit"
 )
 
-// maxList bounds the entries of one answer, whatever limit was asked for.
-const maxList = 10_000
+// Bounds of one answer, whatever was asked for.
+const (
+	defaultList = 1000   // entries, if it wasn't asked for any number
+	maxList     = 10_000 // entries
+	maxDepth    = 64
+)
 
 // entry is one child in a listing.
 type entry struct {
@@ -64,26 +70,84 @@ func (d *Door) list(w http.ResponseWriter, r *http.Request, c Caller, t target) 
 	if err != nil {
 		return err
 	}
-	if err := q.done(); err != nil {
-		return err
-	}
-	entries, more, err := d.cfg.Bus(c).List(r.Context(), t.addr, sennit.Listing{After: after, Limit: min(limit, maxList)})
+	depth, err := q.count("depth")
 	if err != nil {
 		return err
 	}
-	out := make([]entry, len(entries))
-	for i, e := range entries {
-		out[i] = entry(e)
+	if err := q.done(); err != nil {
+		return err
 	}
-	if more && len(entries) > 0 {
-		next := url.Values{"after": {entries[len(entries)-1].Name}}
-		if limit > 0 {
-			next.Set("limit", strconv.Itoa(limit))
+	if depth > 1 && after != "" {
+		if _, err := sennit.ParsePath(after); err != nil {
+			return err
+		}
+	}
+	l := lister{bus: d.cfg.Bus(c), room: min(cmp.Or(limit, defaultList), maxList), entries: []entry{}}
+	more, err := l.list(r.Context(), t.addr, "", after, min(max(depth, 1), maxDepth))
+	if err != nil {
+		return err
+	}
+	if more && len(l.entries) > 0 {
+		next := url.Values{"after": {l.entries[len(l.entries)-1].Name}}
+		for name, n := range map[string]int{"limit": limit, "depth": depth} {
+			if n > 0 {
+				next.Set(name, strconv.Itoa(n))
+			}
 		}
 		to := appendEscaped([]byte("<"), t.addr.String())
 		w.Header().Set("Link", string(to)+"/?"+next.Encode()+`>; rel="next"`)
 	}
-	return answer(w, r, listType, out)
+	return answer(w, r, listType, l.entries)
+}
+
+// lister lists children, and theirs, down to a depth.
+type lister struct {
+	bus     sennit.Bus
+	room    int // for so many entries more
+	entries []entry
+}
+
+// list lists what is under an address, whose children's names begin with a prefix.
+// It begins behind what after names, relative to the address. It reports whether
+// there is more than there was room for.
+func (l *lister) list(ctx context.Context, a sennit.Addr, prefix, after string, depth int) (more bool, err error) {
+	under := func(name, after string) (bool, error) {
+		child := a
+		child.Path = a.Path.Join(sennit.Path(name))
+		return l.list(ctx, child, prefix+name+"/", after, depth-1)
+	}
+	at, rest, _ := strings.Cut(after, "/")
+	if at != "" && depth > 1 {
+		if more, err := under(at, rest); more || err != nil && sennit.CodeOf(err) != sennit.NotFound {
+			return more, err
+		}
+	}
+	for more = true; more; {
+		var entries []sennit.Entry
+		if l.room == 0 {
+			entries, _, err = l.bus.List(ctx, a, sennit.Listing{After: at, Limit: 1})
+			return len(entries) > 0, err
+		}
+		if entries, more, err = l.bus.List(ctx, a, sennit.Listing{After: at, Limit: l.room}); err != nil {
+			return false, err
+		}
+		for _, e := range entries {
+			if l.room == 0 {
+				return true, nil
+			}
+			l.room--
+			at = e.Name
+			e.Name = prefix + e.Name
+			l.entries = append(l.entries, entry(e))
+			if e.Dir && depth > 1 {
+				if more, err := under(at, ""); more || err != nil {
+					return more, err
+				}
+			}
+		}
+		more = more && len(entries) > 0
+	}
+	return false, nil
 }
 
 // digest answers GET and HEAD of a subtree's digest.

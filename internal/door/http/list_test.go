@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 
@@ -35,12 +36,52 @@ func TestListingOverHTTP(t *testing.T) {
 		}
 	}
 	for _, target := range []string{"?limit=0", "?limit=-1", "?limit=x", "?limit=", "?limit=1&limit=2", "?limit=99999999999", "?after=a&after=b", "?after=%ff",
-		"?digest=x", "?depth=1", "?x", "?digest&limit=1", "?%zz", "?limit=1;after=a"} {
+		"?digest=x", "?depth=0", "?depth=x", "?depth=2&after=a//b", "?x", "?digest&limit=1", "?%zz", "?limit=1;after=a"} {
 		want(t, h.ask(t, "GET", "/me/p/"+target, ""), 400, sennit.BadInput)
 	}
 	want(t, h.ask(t, "GET", "/me/nothing/", ""), 404, sennit.NotFound)
 	want(t, h.ask(t, "GET", "/me/", ""), 200, "")
 	want(t, h.ask(t, "GET", "/me/p/*/", ""), 400, sennit.BadInput)
+}
+
+// TestListingsAreAsDeepAsAskedFor, on pages of any length.
+func TestListingsAreAsDeepAsAskedFor(t *testing.T) {
+	h := open(t, nil)
+	for _, p := range []string{"p/a", "p/a/x", "p/a/y/z", "p/a-b", "p/b/c/d/e", "p/c"} {
+		h.put(t, p, "x")
+	}
+	for depth, want := range map[int][]string{
+		1: {"a+/", "a-b+", "b/", "c+"},
+		2: {"a+/", "a/x+", "a/y/", "a-b+", "b/", "b/c/", "c+"},
+		3: {"a+/", "a/x+", "a/y/", "a/y/z+", "a-b+", "b/", "b/c/", "b/c/d/", "c+"},
+		9: {"a+/", "a/x+", "a/y/", "a/y/z+", "a-b+", "b/", "b/c/", "b/c/d/", "b/c/d/e+", "c+"},
+	} {
+		for limit := range 12 {
+			var got []string
+			pages := 0
+			target := fmt.Sprintf("/me/p/?depth=%d", depth)
+			if limit > 0 {
+				target += fmt.Sprintf("&limit=%d", limit)
+			}
+			for ; target != "" && pages < 20; pages++ {
+				a := h.ask(t, "GET", target, "")
+				var list []struct {
+					Name       string
+					Value, Dir bool
+				}
+				if err := json.Unmarshal([]byte(a.body), &list); err != nil || limit > 0 && len(list) > limit {
+					t.Fatalf("%s: %d %s (%v)", target, a.status, a.body, err)
+				}
+				for _, e := range list {
+					got = append(got, e.Name+strings.Repeat("+", map[bool]int{true: 1}[e.Value])+strings.Repeat("/", map[bool]int{true: 1}[e.Dir]))
+				}
+				target, _, _ = strings.Cut(strings.TrimPrefix(a.header.Get("Link"), "<"), ">")
+			}
+			if !slices.Equal(got, want) || limit > 0 && pages != (len(want)+limit-1)/limit {
+				t.Errorf("depth %d, %d at a time, on %d pages: %q, want %q", depth, limit, pages, got, want)
+			}
+		}
+	}
 }
 
 func TestListingPagesFollowLinks(t *testing.T) {
