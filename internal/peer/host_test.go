@@ -8,6 +8,7 @@ import (
 	"runtime/pprof"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -41,21 +42,12 @@ func start(t testing.TB, c peer.Config) node {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- h.Run(ctx) }()
-	n := node{h, func() {
+	n := node{h, sync.OnceFunc(func() { // whoever calls it while somebody else does waits as well
 		cancel()
-		if err, ok := <-done; ok && err != nil {
+		if err := <-done; err != nil {
 			t.Errorf("Run: %v", err)
 		}
-		close(done)
-	}}
-	stopped := false
-	stop := n.stop
-	n.stop = func() {
-		if !stopped {
-			stopped = true
-			stop()
-		}
-	}
+	})}
 	t.Cleanup(n.stop)
 	return n
 }
