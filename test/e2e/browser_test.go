@@ -43,7 +43,7 @@ type reply struct {
 
 // browse starts a browser. Without one on the machine the test fails: what is
 // not looked at is not known to work.
-func browse(t testing.TB) *browser {
+func browse(t testing.TB, flags ...string) *browser {
 	t.Helper()
 	var path string
 	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
@@ -61,8 +61,8 @@ func browse(t testing.TB) *browser {
 	from, theirs := pipe(t)
 	commands, to := pipe(t)
 	var said bytes.Buffer
-	cmd := exec.Command(path, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
-		"--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", "--disable-quic", "--remote-debugging-pipe", "--user-data-dir="+profile, "about:blank")
+	cmd := exec.Command(path, append(flags, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
+		"--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", "--disable-quic", "--remote-debugging-pipe", "--user-data-dir="+profile, "about:blank")...)
 	cmd.ExtraFiles = []*os.File{commands, theirs} // the browser's descriptors 3 and 4
 	cmd.Stderr = &said
 	if err := cmd.Start(); err != nil {
@@ -216,6 +216,14 @@ type page struct {
 func (b *browser) open(n *node) *page {
 	b.t.Helper()
 	b.nodes = append(b.nodes, n)
+	p := b.tab()
+	p.visit(n.ready.Open)
+	return p
+}
+
+// tab opens an empty tab.
+func (b *browser) tab() *page {
+	b.t.Helper()
 	var target struct{ TargetID string }
 	b.call("", "Target.createTarget", map[string]any{"url": "about:blank", "newWindow": true}, &target) // a tab behind another one paints nothing
 	var attached struct{ SessionID string }
@@ -225,13 +233,20 @@ func (b *browser) open(n *node) *page {
 		p.call(domain+".enable", map[string]any{}, nil)
 	}
 	p.size(800, 1000)
-	p.call("Page.navigate", map[string]any{"url": n.ready.Open}, nil)
-	eventually(b.t, "the page loads", func() bool {
+	return p
+}
+
+// visit goes to an address, as if it had been typed, and waits until what is
+// there is loaded.
+func (p *page) visit(url string) {
+	p.b.t.Helper()
+	p.call("Page.navigate", map[string]any{"url": url}, nil)
+	protocol, _, _ := strings.Cut(url, ":")
+	eventually(p.b.t, "the page loads", func() bool {
 		var state string
 		p.run(&state, "location.protocol + document.readyState")
-		return state == "http:complete"
+		return state == protocol+":complete"
 	})
-	return p
 }
 
 func (p *page) call(method string, params, out any) {
