@@ -89,6 +89,9 @@ func TestHostilePages(t *testing.T) {
 	before := n.everything()
 	hear := messages(t, c)
 	for _, from := range pages {
+		if !*long {
+			from.asks = from.asks[len(from.asks)-1:]
+		}
 		for _, host := range from.asks {
 			p := tab(from.at)
 			done, refused := figures(t, c)
