@@ -3,6 +3,7 @@ package node_test
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"sync"
 	"testing"
 	"time"
@@ -53,6 +54,25 @@ func BenchmarkPut(b *testing.B) {
 			wg.Wait()
 			b.ReportMetric(float64(i)/b.Elapsed().Seconds(), "puts/s")
 		})
+	}
+}
+
+// BenchmarkGet reads one value of 100,000, on a real disk.
+func BenchmarkGet(b *testing.B) {
+	m := boot(b, &machine{id: newIdentity(b, "owner"), fs: vfs.Default, dir: b.TempDir()})
+	defer m.stop()
+	bus := m.Bus(m.Owner())
+	const count = 100_000
+	for i := 0; i < count; i += 1000 {
+		if _, err := bus.Write(context.Background(), "me", values(i, 1000)); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := bus.Get(context.Background(), sennit.Addr{Root: "me", Path: sennit.Path(fmt.Sprintf("data/%07d", rand.IntN(count)))}); err != nil {
+			b.Fatal(err)
+		}
 	}
 }
 

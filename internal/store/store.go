@@ -103,7 +103,7 @@ func Open(c Config) (*Store, error) {
 	s := &Store{
 		gate:   newGate(),
 		cfg:    c,
-		cache:  pebble.NewCache(blockCache),
+		cache:  pebble.NewCache(memTables*memTable + blockCache), // of which memtables take their part
 		lean:   new(atomic.Bool),
 		spaces: map[sennit.Space]uint32{},
 		byID:   map[sennit.Hash]*Log{},
@@ -134,6 +134,9 @@ func Open(c Config) (*Store, error) {
 		opts.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
 		opts.Levels[i].FilterType = pebble.TableFilter
 	}
+	// A filter is read whole, and those of the last level, where nearly all data
+	// is, are too large to be cached: what a filter there spares is one block.
+	opts.Levels[len(opts.Levels)-1].FilterPolicy = pebble.NoFilterPolicy
 	db, err := pebble.Open(c.Dir, opts)
 	if err != nil {
 		s.cache.Unref()
