@@ -64,27 +64,44 @@ func (n real) write(t *testing.T, changes ...sennit.Change) sennit.Version {
 	return v
 }
 
+// in is a value that says where it is.
+func in(p sennit.Path) sennit.Value {
+	return sennit.Value{Type: "text/plain", Data: []byte("in " + p + ".")}
+}
+
 // fill writes one of each kind of thing under a directory, and tells the version
 // of the value at /old, which was deleted since.
 func (n real) fill(t *testing.T, dir sennit.Path) sennit.Version {
 	t.Helper()
-	value := sennit.Value{Type: "text/plain", Data: []byte("in " + dir)}
-	old := n.write(t, sennit.Change{Kind: sennit.KindPut, Path: dir + "/old", Value: value})
+	old := n.write(t, sennit.Change{Kind: sennit.KindPut, Path: dir + "/old", Value: in(dir + "/old")})
 	n.write(t,
-		sennit.Change{Kind: sennit.KindPut, Path: dir, Value: value},
-		sennit.Change{Kind: sennit.KindPut, Path: dir + "/value", Value: value},
-		sennit.Change{Kind: sennit.KindPut, Path: dir + "/deep/er/value", Value: value},
+		sennit.Change{Kind: sennit.KindPut, Path: dir, Value: in(dir)},
+		sennit.Change{Kind: sennit.KindPut, Path: dir + "/value", Value: in(dir + "/value")},
+		sennit.Change{Kind: sennit.KindPut, Path: dir + "/deep/er/value", Value: in(dir + "/deep/er/value")},
 		sennit.Change{Kind: sennit.KindAdd, Path: dir + "/counter", Delta: 3},
-		sennit.Change{Kind: sennit.KindAppend, Path: dir + "/stream", Value: value},
+		sennit.Change{Kind: sennit.KindAppend, Path: dir + "/stream", Value: in(dir + "/stream")},
 		sennit.Change{Kind: sennit.KindDel, Path: dir + "/old"},
 	)
-	if _, err := n.PutDocument(t.Context(), sennit.Addr{Root: "me", Path: dir + "/document"}, []byte(`{"a":{"b":["in","`+dir+`"]}}`), nil); err != nil {
+	if _, err := n.PutDocument(t.Context(), sennit.Addr{Root: "me", Path: dir + "/document"}, []byte(`{"a":{"b":["in `+dir+`/document/a/b."]}}`), nil); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := n.Put(t.Context(), sennit.Addr{Root: "me", Path: dir + "/large"}, "text/plain", strings.NewReader(strings.Repeat("in "+string(dir)+". ", 10_000)), nil); err != nil {
+	large := strings.Repeat(string(in(dir+"/large").Data), 10_000)
+	if _, err := n.Put(t.Context(), sennit.Addr{Root: "me", Path: dir + "/large"}, "text/plain", strings.NewReader(large), nil); err != nil {
 		t.Fatal(err)
 	}
 	return old
+}
+
+// befriend lets n follow a friend, as @anna.
+func (n real) befriend(t *testing.T, friend real) {
+	t.Helper()
+	var invite struct{ Link string }
+	if err := friend.Do(t.Context(), "POST", "/_node/invites", nil, &invite); err != nil {
+		t.Fatal(err)
+	}
+	if err := n.Do(t.Context(), "POST", "/_node/join", map[string]string{"link": invite.Link, "name": "anna"}, nil); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // request is what somebody asks; %s in it stands for a directory.
@@ -171,13 +188,7 @@ func TestDeniedIsByteForByteAbsent(t *testing.T) {
 	old := n.fill(t, "secret")
 	n.fill(t, "mine")
 	friend.fill(t, "secret")
-	var invite struct{ Link string }
-	if err := friend.Do(t.Context(), "POST", "/_node/invites", nil, &invite); err != nil {
-		t.Fatal(err)
-	}
-	if err := n.Do(t.Context(), "POST", "/_node/join", map[string]string{"link": invite.Link, "name": "anna"}, nil); err != nil {
-		t.Fatal(err)
-	}
+	n.befriend(t, friend)
 	theirs, err := n.Get(t.Context(), sennit.Addr{Root: "@anna", Path: "secret"})
 	if err != nil {
 		t.Fatal(err) // what isn't here can't be denied
@@ -222,7 +233,7 @@ func TestDeniedIsByteForByteAbsent(t *testing.T) {
 			}
 		}
 	}
-	if got := n.whole(t, request{"GET", "%s", "", nil}, "/me/secret", n.token(t, []string{"read"}, "/me/secret")); !strings.HasSuffix(got, "in secret") {
+	if got := n.whole(t, request{"GET", "%s", "", nil}, "/me/secret", n.token(t, []string{"read"}, "/me/secret")); !strings.HasSuffix(got, "in secret.") {
 		t.Errorf("who may read it gets\n%s", got)
 	}
 	t.Logf("%d pairs of requests", asked)
