@@ -43,12 +43,19 @@ func (s severity) String() string {
 // MarshalText implements [encoding.TextMarshaler].
 func (s severity) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
+// verdict is what status --check --json prints.
+type verdict struct {
+	State  severity  `json:"state"`  // the worst of the checks: "ok", "warning", "critical" or "unknown"
+	What   []string  `json:"what"`   // why it is so, the worst first
+	Checks []checked `json:"checks"` // what was looked at
+}
+
 // checked is one thing that was looked at.
 type checked struct {
-	Name  string   `json:"name"`
-	State severity `json:"state"`
-	What  string   `json:"what,omitempty"` // is wrong
-	Do    string   `json:"do,omitempty"`
+	Name  string   `json:"name"`           // such as "node", "disk", "clock", "copy", "forks", "words" or "follows"
+	State severity `json:"state"`          // "ok", "warning", "critical" or "unknown"
+	What  string   `json:"what,omitempty"` // what is wrong
+	Do    string   `json:"do,omitempty"`   // what to do about it
 }
 
 // check prints how the node is for a monitoring system.
@@ -83,12 +90,7 @@ func (a *app) check(ctx context.Context) error {
 		words = append(words, fmt.Sprintf("%d peers", len(s.Peers)), room(s.Disk))
 	}
 	if a.json {
-		err = a.print(struct {
-			State  severity  `json:"state"`
-			What   []string  `json:"what"`
-			Checks []checked `json:"checks"`
-		}{worst, words, checks})
-		if err != nil {
+		if err := a.print(verdict{worst, words, checks}); err != nil {
 			return err
 		}
 	} else {

@@ -66,6 +66,18 @@ left alone. Of listen, the values are written with commas between. The settings 
 	return cmd
 }
 
+// shownConfig is what config show --json prints.
+type shownConfig struct {
+	Running  bool             `json:"running"`  // a node runs, and has these
+	Settings []daemon.Setting `json:"settings"` // all that there are
+}
+
+// changedConfig is what config set --json prints.
+type changedConfig struct {
+	daemon.Setting
+	Restart bool `json:"restart"` // a node runs, with what was set before
+}
+
 func (a *app) showConfig(ctx context.Context) error {
 	var all []daemon.Setting
 	err := a.do(ctx, "GET", "config", nil, &all)
@@ -77,10 +89,7 @@ func (a *app) showConfig(ctx context.Context) error {
 		return err
 	}
 	if a.json {
-		return a.print(struct {
-			Running  bool             `json:"running"`
-			Settings []daemon.Setting `json:"settings"`
-		}{running, all})
+		return a.print(shownConfig{running, all})
 	}
 	for _, s := range all {
 		a.line("%-8s %s (%s)", s.Name, oneLine([]byte(s.Value)), s.From)
@@ -123,10 +132,7 @@ func (a *app) setConfig(ctx context.Context, name, value string) error {
 		c.Close()
 	}
 	if a.json {
-		return a.print(struct {
-			daemon.Setting
-			Restart bool `json:"restart"` // a node runs, with what was set before
-		}{now, running})
+		return a.print(changedConfig{now, running})
 	}
 	a.line("%-8s %s (%s)", now.Name, oneLine([]byte(now.Value)), now.From)
 	if now.From == daemon.ByVariable {

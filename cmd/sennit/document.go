@@ -74,7 +74,7 @@ func (a *app) writeDocument(ctx context.Context, at sennit.Addr, arg string,
 	defer c.Close()
 	v, err := write(c, ctx, at, data, nil)
 	if err == nil && a.json {
-		err = a.print(map[string]sennit.Version{"version": v})
+		err = a.print(written{v})
 	}
 	return err
 }

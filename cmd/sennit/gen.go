@@ -26,6 +26,11 @@ type generator struct {
 	seed              uint64
 }
 
+// generated is what gen --json prints.
+type generated struct {
+	Ops int64 `json:"ops"` // values that are on disk
+}
+
 func (a *app) generate() *cobra.Command {
 	var g generator
 	var size string
@@ -52,7 +57,7 @@ interrupted or fails.`,
 			defer c.Close()
 			done, err := g.run(cmd.Context(), c, at, a)
 			if a.json {
-				return errors.Join(err, a.print(map[string]int64{"ops": done}))
+				return errors.Join(err, a.print(generated{done}))
 			}
 			a.line("%d", done)
 			return err

@@ -141,6 +141,16 @@ func (a *app) du() *cobra.Command {
 	}
 }
 
+// collected is what collect --json prints.
+type collected struct {
+	Looked  uint64 `json:"looked"`  // ops that were looked at
+	Dropped uint64 `json:"dropped"` // ops that were dropped
+	Blobs   uint64 `json:"blobs"`   // large values that were removed
+	Before  uint64 `json:"before"`  // bytes on disk before
+	After   uint64 `json:"after"`   // bytes on disk now
+	Done    bool   `json:"done"`    // always true
+}
+
 func (a *app) collect() *cobra.Command {
 	return &cobra.Command{
 		Use: "collect [SPACE]", Short: "drop what was overwritten or deleted long ago",
@@ -176,7 +186,7 @@ func (a *app) collect() *cobra.Command {
 						a.note("looked at %d of %d", p.Looked, p.Total)
 					}
 				case a.json:
-					return a.print(p)
+					return a.print(collected{p.Looked, p.Dropped, p.Blobs, p.Before, p.After, p.Done})
 				default:
 					a.line("%d of %d ops dropped; %s on disk, %s before", p.Dropped, p.Looked, size(p.After), size(p.Before))
 					return nil

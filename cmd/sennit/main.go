@@ -153,6 +153,17 @@ func group(use, short string, below ...*cobra.Command) *cobra.Command {
 	return cmd
 }
 
+// failure is an error as it is printed with --json.
+type failure struct {
+	Error fault `json:"error"` // why the command failed
+}
+
+type fault struct {
+	Code    sennit.Code `json:"code"`           // what kind of error it is
+	Message string      `json:"message"`        // what went wrong, for people
+	Hint    string      `json:"hint,omitempty"` // what to do about it, for people
+}
+
 // report prints an error and tells the exit code.
 func (a *app) report(ctx context.Context, err error) int {
 	if err == nil {
@@ -176,12 +187,7 @@ func (a *app) report(ctx context.Context, err error) int {
 		code, hint, message = sennit.Timeout, "", "gave up after "+a.timeout.String()
 	}
 	if a.json {
-		type body struct {
-			Code    sennit.Code `json:"code"`
-			Message string      `json:"message"`
-			Hint    string      `json:"hint,omitempty"`
-		}
-		_ = json.NewEncoder(a.err).Encode(map[string]body{"error": {code, message, hint}}) // nothing is left to tell it to
+		_ = json.NewEncoder(a.err).Encode(failure{fault{code, message, hint}}) // nothing is left to tell it to
 		return code.Exit()
 	}
 	fmt.Fprintf(a.err, "sennit: %s\n", message)

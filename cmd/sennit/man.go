@@ -44,6 +44,16 @@ var exits = []struct {
 // ownExits says which commands the table is not for.
 const ownExits = "`sennit status --check` and `sennit doctor` have exit codes of their own, which their help tells."
 
+// page is what man --json prints, pages what it prints with --dir.
+type page struct {
+	Name string `json:"name"` // file name, such as sennit-get.1
+	Page string `json:"page"` // in the macros of man(7)
+}
+
+type pages struct {
+	Pages []string `json:"pages"` // file names in the directory
+}
+
 func (a *app) man() *cobra.Command {
 	var dir string
 	cmd := &cobra.Command{
@@ -64,7 +74,7 @@ directory, and prints their names. The same program writes the same pages.`,
 				return sennit.Hint(sennit.Errorf(sennit.NotFound, "there is no command %q", strings.Join(args, " ")), "see: sennit --help")
 			}
 			if a.json {
-				return a.print(map[string]string{"name": manName(of), "page": manPage(of)})
+				return a.print(page{manName(of), manPage(of)})
 			}
 			_, err = a.out.WriteString(manPage(of))
 			return err
@@ -87,7 +97,7 @@ func (a *app) writeMan(root *cobra.Command, dir string) error {
 		names = append(names, name)
 	}
 	if a.json {
-		return a.print(map[string][]string{"pages": names})
+		return a.print(pages{names})
 	}
 	for _, name := range names {
 		a.line("%s", name)

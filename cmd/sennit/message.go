@@ -10,6 +10,11 @@ import (
 	"github.com/sennit/sennit"
 )
 
+// sent is what live --json prints.
+type sent struct {
+	Sent bool `json:"sent"` // always true
+}
+
 func (a *app) live() *cobra.Command {
 	var typ string
 	var life time.Duration
@@ -53,7 +58,7 @@ when this returns: on its way it may be lost.`,
 			defer c.Close()
 			err = c.Send(cmd.Context(), at, sennit.Value{Type: typ, Data: data}, life)
 			if err == nil && a.json {
-				err = a.print(map[string]bool{"sent": true})
+				err = a.print(sent{true})
 			}
 			return err
 		},

@@ -22,7 +22,7 @@ import (
 )
 
 // schema is the version of what the commands print with --json. Members may be
-// added to it; one that is taken away or changes its meaning makes a new one.
+// added to it; one that is taken away or changes its meaning makes a new one (docs/output.md).
 const schema = 1
 
 func (a *app) up() *cobra.Command {
@@ -136,11 +136,18 @@ func (a *app) initialise() *cobra.Command {
 			if !a.json {
 				a.line("%s", id.Space())
 			}
-			return a.showWords(id, words, map[string]string{"space": id.Space().String(), "device": id.Device().String(), "words": words})
+			return a.showWords(id, words, initialised{id.Device().String(), id.Space().String(), words})
 		},
 	}
 	cmd.Flags().StringVar(&name, "name", "", "`NAME` of this device (SENNIT_NAME; default the host name)")
 	return cmd
+}
+
+// initialised is what init --json prints.
+type initialised struct {
+	Device string `json:"device"` // id of this device
+	Space  string `json:"space"`  // id of the space
+	Words  string `json:"words"`  // the twelve recovery words, with spaces between
 }
 
 func (a *app) openPage() *cobra.Command {
@@ -257,7 +264,7 @@ ops.`,
 				if findings == nil {
 					findings = []daemon.Finding{}
 				}
-				if err := a.print(map[string]any{"findings": findings}); err != nil {
+				if err := a.print(examined{findings}); err != nil {
 					return err
 				}
 			} else {
@@ -276,6 +283,11 @@ ops.`,
 	}
 	cmd.Flags().BoolVar(&deep, "verify", false, "check every chain, signature, digest and index")
 	return cmd
+}
+
+// examined is what doctor --json prints.
+type examined struct {
+	Findings []daemon.Finding `json:"findings"` // what is wrong; none: all is well
 }
 
 // maxFindings is how many findings people are shown: a disk that fails can
@@ -348,6 +360,15 @@ func findings(ctx context.Context, c *client.Client, deep bool, progress func(da
 	return nil, sennit.Errorf(sennit.Unreachable, "the node's answer ended early")
 }
 
+// build is what version --json prints.
+type build struct {
+	Version  string `json:"version"`          // of Sennit
+	Commit   string `json:"commit,omitempty"` // of the source, if that is known
+	Go       string `json:"go"`               // version of Go that it was built with
+	Platform string `json:"platform"`         // operating system and processor, such as linux/amd64
+	Schema   int    `json:"schema"`           // version of what commands print with --json
+}
+
 func (a *app) version() *cobra.Command {
 	return &cobra.Command{
 		Use: "version", Short: "say which version this is",
@@ -355,13 +376,7 @@ func (a *app) version() *cobra.Command {
 		Example: "  sennit version\n  sennit version --json",
 		Args:    args(cobra.NoArgs),
 		RunE: func(*cobra.Command, []string) error {
-			v := struct {
-				Version  string `json:"version"`
-				Commit   string `json:"commit,omitempty"`
-				Go       string `json:"go"`
-				Platform string `json:"platform"`
-				Schema   int    `json:"schema"`
-			}{Version: daemon.Version(), Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH, Schema: schema}
+			v := build{Version: daemon.Version(), Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH, Schema: schema}
 			if info, ok := debug.ReadBuildInfo(); ok {
 				for _, s := range info.Settings {
 					if s.Key == "vcs.revision" {

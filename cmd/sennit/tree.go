@@ -163,7 +163,7 @@ func (a *app) put(ctx context.Context, at sennit.Addr, typ string, from io.Reade
 	defer c.Close()
 	v, err := c.Put(ctx, at, typ, from, nil)
 	if err == nil && a.json {
-		err = a.print(map[string]sennit.Version{"version": v})
+		err = a.print(written{v})
 	}
 	return err
 }
@@ -226,9 +226,14 @@ func (a *app) appendAll(ctx context.Context, at sennit.Addr, typ string, from io
 		}
 	}
 	if a.json {
-		return a.print(map[string]sennit.Version{"version": v})
+		return a.print(written{v})
 	}
 	return nil
+}
+
+// written is what commands print with --json that change values.
+type written struct {
+	Version sennit.Version `json:"version"` // of what was written; "" if nothing changed
 }
 
 func (a *app) write(ctx context.Context, root string, change sennit.Change) error {
@@ -239,7 +244,7 @@ func (a *app) write(ctx context.Context, root string, change sennit.Change) erro
 	defer c.Close()
 	v, err := c.Write(ctx, root, []sennit.Change{change})
 	if err == nil && a.json {
-		err = a.print(map[string]sennit.Version{"version": v})
+		err = a.print(written{v})
 	}
 	return err
 }
@@ -352,9 +357,9 @@ func (a *app) list() *cobra.Command {
 
 // entry is a child as ls --json prints it.
 type entry struct {
-	Name  string `json:"name"`
-	Value bool   `json:"value"`
-	Dir   bool   `json:"dir"`
+	Name  string `json:"name"`  // one component of a path
+	Value bool   `json:"value"` // it has a value
+	Dir   bool   `json:"dir"`   // it has children
 }
 
 func (a *app) entry(e entry) error {
@@ -368,6 +373,13 @@ func (a *app) entry(e entry) error {
 		a.line("%s/", e.Name)
 	}
 	return nil
+}
+
+// digested is what digest --json prints.
+type digested struct {
+	Cursor string `json:"cursor"` // of what has arrived, for --since
+	Digest string `json:"digest"` // hash of the state
+	Ops    uint64 `json:"ops"`    // live ops that it is of
 }
 
 func (a *app) digest() *cobra.Command {
@@ -392,7 +404,7 @@ func (a *app) digest() *cobra.Command {
 				return err
 			}
 			if a.json {
-				return a.print(map[string]any{"digest": d.Hash.String(), "ops": d.Ops, "cursor": cursorText(d.Cursor)})
+				return a.print(digested{cursorText(d.Cursor), d.Hash.String(), d.Ops})
 			}
 			a.line("%s", d.Hash)
 			return nil
@@ -506,25 +518,25 @@ func (a *app) update(u sennit.Update) error {
 
 // change is an update as watch --json prints it.
 type change struct {
-	Path    string          `json:"path,omitempty"`
-	Kind    string          `json:"kind,omitempty"` // "set", "append", "delete", "delete-deep", "message" or "reset"
-	Value   json.RawMessage `json:"value,omitempty"`
-	Base64  string          `json:"base64,omitempty"`
-	Blob    *blob           `json:"blob,omitempty"`
-	Stream  uint64          `json:"stream,omitempty"` // bytes of a long stream
-	Late    bool            `json:"late,omitempty"`   // of "append": the bytes belong before some that came earlier
-	Type    string          `json:"type,omitempty"`
-	Author  string          `json:"author,omitempty"`
-	Version sennit.Version  `json:"version,omitempty"`
-	Time    string          `json:"time,omitempty"`
-	Until   string          `json:"until,omitempty"` // of "message"
-	Live    bool            `json:"live,omitempty"`
-	Cursor  string          `json:"cursor,omitempty"`
+	Path    string          `json:"path,omitempty"`    // address
+	Kind    string          `json:"kind,omitempty"`    // "set", "append", "delete", "delete-deep", "message" or "reset"
+	Value   json.RawMessage `json:"value,omitempty"`   // bytes: as they are if their media type is JSON's, unless they were appended, else as a string
+	Base64  string          `json:"base64,omitempty"`  // bytes that are no text
+	Blob    *blob           `json:"blob,omitempty"`    // a large value, without its bytes
+	Stream  uint64          `json:"stream,omitempty"`  // a long stream, without its bytes: how many it has
+	Late    bool            `json:"late,omitempty"`    // of "append": the bytes belong before some that came earlier
+	Type    string          `json:"type,omitempty"`    // media type
+	Author  string          `json:"author,omitempty"`  // space of who wrote it
+	Version sennit.Version  `json:"version,omitempty"` // what get --at takes
+	Time    string          `json:"time,omitempty"`    // a time: when it was written, by the author's clock
+	Until   string          `json:"until,omitempty"`   // a time, of "message": when it is void
+	Live    bool            `json:"live,omitempty"`    // what follows happens now
+	Cursor  string          `json:"cursor,omitempty"`  // what --since goes on after
 }
 
 // blob names a large value.
 type blob struct {
-	Root string `json:"root"` // BLAKE3, hexadecimal
+	Root string `json:"root"` // hash of the bytes: BLAKE3, in hex
 	Size uint64 `json:"size"` // bytes
 }
 

@@ -53,14 +53,19 @@ func (a *app) id() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.showWords(id, words, map[string]string{"words": words})
+			return a.showWords(id, words, recovery{words})
 		},
 	}
 	return group("id", "your identity", show, words)
 }
 
+// recovery is what id words --json prints.
+type recovery struct {
+	Words string `json:"words"` // the twelve recovery words, with spaces between
+}
+
 // showWords prints the recovery words and forgets them, once they are out.
-func (a *app) showWords(id *keys.Identity, words string, out map[string]string) error {
+func (a *app) showWords(id *keys.Identity, words string, out any) error {
 	if a.json {
 		if err := a.print(out); err != nil {
 			return err
@@ -73,6 +78,12 @@ func (a *app) showWords(id *keys.Identity, words string, out map[string]string) 
 	}
 	a.note("Write these twelve words down now. They are not shown again.")
 	return id.ForgetWords()
+}
+
+// newToken is what token new --json prints.
+type newToken struct {
+	daemon.Token
+	Text string `json:"token"` // the token itself, told once
 }
 
 func (a *app) token() *cobra.Command {
@@ -93,10 +104,7 @@ func (a *app) token() *cobra.Command {
 			if cmd.Flags().Changed("expires") {
 				in["expires"] = expires.String()
 			}
-			var out struct {
-				daemon.Token
-				Text string `json:"token"`
-			}
+			var out newToken
 			if err := a.do(cmd.Context(), "POST", "tokens", in, &out); err != nil {
 				return err
 			}
@@ -173,7 +181,7 @@ or device:KEY; RIGHTS a comma list of read, write, delete, grant and mirror.`,
 				return err
 			}
 			in := map[string]any{"who": args[0], "may": strings.Split(args[1], ","), "prefix": prefix.String(), "where": where}
-			var out map[string]string
+			var out written
 			if err := a.do(cmd.Context(), "POST", "rules", in, &out); err != nil {
 				return err
 			}
@@ -211,7 +219,7 @@ everybody whom it lets in. A rule that is made later holds again.`,
 			if len(args) == 2 {
 				in["who"] = args[0]
 			}
-			var out map[string]string
+			var out written
 			if err := a.do(cmd.Context(), "POST", "revocations", in, &out); err != nil {
 				return err
 			}
