@@ -126,59 +126,57 @@ func read(r *http.Request, v any) error {
 
 // Status is the answer of GET /_node/status.
 type Status struct {
-	Version  string    `json:"version"`
-	Space    string    `json:"space"`
-	Device   string    `json:"device"`
-	HTTP     string    `json:"http,omitempty"` // origin of the HTTP door
-	Peer     []string  `json:"peer"`           // multiaddrs
-	PID      int       `json:"pid"`
-	Since    time.Time `json:"since"`          // when it started
-	Note     string    `json:"note,omitempty"` // what was not as asked for then
-	Disk     Usage     `json:"disk"`
-	Store    uint64    `json:"store"`  // bytes on disk
-	Spaces   int       `json:"spaces"` // of which something is here
-	Ops      uint64    `json:"ops"`    // live, in the default space
-	Peers    []Peer    `json:"peers"`
-	Blobs    Blobs     `json:"blobs"`
+	Version  string    `json:"version"`         // of Sennit
+	Space    string    `json:"space"`           // id of the node's space
+	Device   string    `json:"device"`          // id of this device
+	HTTP     string    `json:"http,omitempty"`  // origin of the HTTP door, if it is on
+	Peer     []string  `json:"peer"`            // multiaddrs for peers
+	PID      int       `json:"pid"`             // process id
+	Since    time.Time `json:"since"`           // when it started
+	Note     string    `json:"note,omitempty"`  // what was not as asked for then
+	Disk     Usage     `json:"disk"`            // the file system that holds the data directory
+	Store    uint64    `json:"store"`           // bytes on disk, without large values
+	Spaces   int       `json:"spaces"`          // spaces of which something is here
+	Ops      uint64    `json:"ops"`             // live ops in the node's space
+	Peers    []Peer    `json:"peers"`           // the nodes that it is connected with
+	Blobs    Blobs     `json:"blobs"`           // the large values
 	Forks    int       `json:"forks,omitempty"` // devices of others that signed two histories of a log
-	Warnings []Finding `json:"warnings"`
+	Warnings []Finding `json:"warnings"`        // what is wrong, as far as can be seen without a long look
 }
 
 // Blobs is the large values that are here, and those that are not.
 type Blobs struct {
 	Held    uint64    `json:"held"`          // bytes on disk
-	Missing int       `json:"missing"`       // values of followed spaces
-	Bytes   uint64    `json:"missing_bytes"` // that those have
+	Missing int       `json:"missing"`       // values of followed spaces that are not here
+	Bytes   uint64    `json:"missing_bytes"` // bytes that those have
 	Pending []Pending `json:"pending"`       // the smallest 100 of those
 }
 
 // Pending is a large value that is not here.
 type Pending struct {
-	Space string `json:"space"`
-	Path  string `json:"path"`
-	Size  uint64 `json:"size"` // bytes
-	Why   string `json:"why"`  // "over budget", "nobody has it", "damaged by HOST", and so on
+	Space string `json:"space"` // id of the space
+	Path  string `json:"path"`  // within the space
+	Size  uint64 `json:"size"`  // bytes
+	Why   string `json:"why"`   // "over budget", "nobody has it", "damaged by HOST", and so on
 }
 
 // Peer is a session with another node.
 type Peer struct {
-	Host   string    `json:"host"`            // transport key
-	Space  string    `json:"space,omitempty"` // who it proved to be
-	Addr   string    `json:"addr"`
-	Since  time.Time `json:"since"`
-	Synced int       `json:"synced"` // spaces of which both hold the same
-	Spaces int       `json:"spaces"` // spaces that are replicated with it
-
-	// Dropped is the live messages that it sent faster than they are taken.
-	Dropped uint64 `json:"dropped,omitempty"`
+	Host    string    `json:"host"`              // transport key
+	Space   string    `json:"space,omitempty"`   // space that it proved to be of
+	Addr    string    `json:"addr"`              // where it is
+	Since   time.Time `json:"since"`             // when they connected
+	Synced  int       `json:"synced"`            // spaces of which both hold the same
+	Spaces  int       `json:"spaces"`            // spaces that are replicated with it
+	Dropped uint64    `json:"dropped,omitempty"` // live messages that it sent faster than they are taken
 }
 
 // Finding is something that is wrong, and what to do about it.
 type Finding struct {
-	What  string `json:"what"`
+	What  string `json:"what"`            // what is wrong
 	About string `json:"about,omitempty"` // "disk", "clock", "copy", "forks", "words", "follows" or "data"
-	Where string `json:"where,omitempty"`
-	Do    string `json:"do,omitempty"`
+	Where string `json:"where,omitempty"` // what it is wrong with
+	Do    string `json:"do,omitempty"`    // what to do about it
 	Grave bool   `json:"grave,omitempty"` // the node can't do its work
 }
 
@@ -269,17 +267,17 @@ func (d *daemon) warnings() []Finding {
 
 // Identity is the answer of GET /_node/id.
 type Identity struct {
-	Space   string   `json:"space"`
-	Device  string   `json:"device"`
-	Devices []Device `json:"devices"`
+	Space   string   `json:"space"`         // id of the space
+	Device  string   `json:"device"`        // id of this device
+	Devices []Device `json:"devices"`       // all devices of the identity
 	Words   bool     `json:"words_pending"` // the recovery words can still be shown
 }
 
 // Device is a device of the identity.
 type Device struct {
-	Device string    `json:"device"`
-	Name   string    `json:"name"`
-	Added  time.Time `json:"added"`
+	Device string    `json:"device"` // its id
+	Name   string    `json:"name"`   // what its owner calls it
+	Added  time.Time `json:"added"`  // when it was added
 }
 
 func (d *daemon) identity(*http.Request) (int, any, error) {

@@ -45,13 +45,13 @@ const maxAheadClock = 5 * time.Minute
 
 // Ready says where a node that has started can be reached.
 type Ready struct {
-	Ready  bool     `json:"ready"`
-	Space  string   `json:"space"`
-	Device string   `json:"device"`
-	HTTP   string   `json:"http,omitempty"` // origin
+	Ready  bool     `json:"ready"`          // always true
+	Space  string   `json:"space"`          // id of the node's space
+	Device string   `json:"device"`         // id of this device
+	HTTP   string   `json:"http,omitempty"` // origin of the HTTP door, if it is on
 	Open   string   `json:"open,omitempty"` // URL of the page, with a key that works once
-	Peer   []string `json:"peer"`           // multiaddrs
-	PID    int      `json:"pid"`
+	Peer   []string `json:"peer"`           // multiaddrs for peers
+	PID    int      `json:"pid"`            // process id
 	Note   string   `json:"note,omitempty"` // what is not as asked for
 	New    bool     `json:"new,omitempty"`  // the identity was made just now
 }

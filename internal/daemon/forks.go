@@ -15,15 +15,15 @@ import (
 // Fork is an item of the answer of GET /_node/forks: a log of which its device
 // signed two histories. The proof of that is kept.
 type Fork struct {
-	Space  string    `json:"space"`  // where the log is
-	Author string    `json:"author"` // for whom the device wrote
-	Device string    `json:"device"`
-	Own    bool      `json:"own"` // a device of this node's identity
-	Log    string    `json:"log"`
-	Class  string    `json:"class"` // "data" or "authority"
-	Apart  uint64    `json:"apart"` // the histories differ at this commit, if not before
-	Signed time.Time `json:"signed"`
-	Found  time.Time `json:"found"` // when the proof was made here, or came
+	Space  string    `json:"space"`  // id of the space where the log is
+	Author string    `json:"author"` // space for whom the device wrote
+	Device string    `json:"device"` // id of the device
+	Own    bool      `json:"own"`    // it is a device of this node's identity
+	Log    string    `json:"log"`    // id of the log
+	Class  string    `json:"class"`  // "data" or "authority"
+	Apart  uint64    `json:"apart"`  // the histories differ at the commit with this number, if not before
+	Signed time.Time `json:"signed"` // when one of the two was signed, by the device's clock
+	Found  time.Time `json:"found"`  // when the proof was made here, or came
 }
 
 // forks lists what forked, in all spaces or in ?space, what was found last first.

@@ -88,17 +88,17 @@ func (d *daemon) collectAll(ctx context.Context, spaces []sennit.Space, progress
 
 // Past is a change of a value, in the answer of GET /_node/history.
 type Past struct {
-	Kind    string         `json:"kind"` // "set", "delete", "delete-deep", "add" or "append"
-	Path    string         `json:"path"` // where it was made: of "delete-deep", perhaps further up
-	Shown   bool           `json:"shown,omitempty"`
-	Value   *string        `json:"value,omitempty"`  // text
-	Base64  string         `json:"base64,omitempty"` // other bytes
-	Size    uint64         `json:"size"`
-	Total   int64          `json:"total,omitempty"` // of "add": the running total of who added
-	Type    string         `json:"type,omitempty"`
-	Author  string         `json:"author"`
-	Version sennit.Version `json:"version"`
-	Time    time.Time      `json:"time"`
+	Kind    string         `json:"kind"`             // "set", "delete", "delete-deep", "add" or "append"
+	Path    string         `json:"path"`             // where it was made: of "delete-deep", perhaps further up
+	Shown   bool           `json:"shown,omitempty"`  // this is what is shown at the path now
+	Value   *string        `json:"value,omitempty"`  // of "set" and "append": bytes that are text, of at most 64 KiB
+	Base64  string         `json:"base64,omitempty"` // the same of other bytes
+	Size    uint64         `json:"size"`             // bytes
+	Total   int64          `json:"total,omitempty"`  // of "add": the running total of who added, unless it is 0
+	Type    string         `json:"type,omitempty"`   // media type
+	Author  string         `json:"author"`           // space of who made it
+	Version sennit.Version `json:"version"`          // what --at takes
+	Time    time.Time      `json:"time"`             // when it was made, by the author's clock
 }
 
 // maxHistory is how many changes are listed at most.
@@ -206,7 +206,7 @@ func addrOf(r *http.Request) (sennit.Addr, error) {
 
 // Undone is the answer of POST /_node/undo.
 type Undone struct {
-	Changed int `json:"changed"` // values
+	Changed int `json:"changed"` // values that changed
 }
 
 func (d *daemon) undo(r *http.Request) (int, any, error) {
@@ -223,11 +223,11 @@ func (d *daemon) undo(r *http.Request) (int, any, error) {
 
 // Used is the answer of GET /_node/du: what values take at and under a path.
 type Used struct {
-	Path   string `json:"path"`
-	Values uint64 `json:"values"`
-	Bytes  uint64 `json:"bytes"`
-	Blobs  uint64 `json:"blobs"` // of the bytes, those in values above 64 KiB
-	Here   uint64 `json:"here"`  // of those, what is on this disk
+	Path   string `json:"path"`   // address
+	Values uint64 `json:"values"` // values at and under it
+	Bytes  uint64 `json:"bytes"`  // bytes that they have
+	Blobs  uint64 `json:"blobs"`  // of the bytes, those in values above 64 KiB
+	Here   uint64 `json:"here"`   // of those, the bytes that are on this disk
 }
 
 func (d *daemon) du(r *http.Request) (int, any, error) {

@@ -58,8 +58,8 @@ func (d *daemon) getOps(w http.ResponseWriter, r *http.Request) {
 
 // Pushed is the answer of POST /_node/ops.
 type Pushed struct {
-	Space string `json:"space"`
-	New   int    `json:"new"` // ops that were not here
+	Space string `json:"space"` // id of the space that they are of
+	New   int    `json:"new"`   // ops that were not here
 }
 
 // pushOps takes a stream of commits.

@@ -19,28 +19,28 @@ import (
 
 // Follow is a followed space.
 type Follow struct {
-	Space    string        `json:"space"`
-	Name     string        `json:"name,omitempty"` // what it is called here, without the @
-	Prefixes []sennit.Path `json:"prefixes"`       // what is followed of it
-	Mode     string        `json:"mode"`
-	Newest   int           `json:"newest,omitempty"` // values that are asked for before the rest
-	Host     string        `json:"host,omitempty"`   // the first of hosts
-	Addrs    []string      `json:"addrs,omitempty"`  // where it can be reached
-	Hosts    []Host        `json:"hosts"`            // that have it, in the order in which they are tried
-	State    string        `json:"state"`            // "live": equal to a peer's copy of all that is followed, "syncing" or "offline"
-	Ops      uint64        `json:"ops"`              // live ones of it that are here
-	Peers    int           `json:"peers"`            // that it is replicated with now
-	Problem  string        `json:"problem,omitempty"`
+	Space    string        `json:"space"`             // id of the space
+	Name     string        `json:"name,omitempty"`    // what it is called here, without the @
+	Prefixes []sennit.Path `json:"prefixes"`          // what is followed of it; "" is everything
+	Mode     string        `json:"mode"`              // "live" or "full"
+	Newest   int           `json:"newest,omitempty"`  // values that are asked for before the rest
+	Host     string        `json:"host,omitempty"`    // the first of hosts
+	Addrs    []string      `json:"addrs,omitempty"`   // multiaddrs of the first of hosts
+	Hosts    []Host        `json:"hosts"`             // the nodes that have it, in the order in which they are tried
+	State    string        `json:"state"`             // "live": equal to a peer's copy of all that is followed, "syncing" or "offline"
+	Ops      uint64        `json:"ops"`               // live ops of it that are here
+	Peers    int           `json:"peers"`             // nodes that it is replicated with now
+	Problem  string        `json:"problem,omitempty"` // why the first of hosts can't be reached
 }
 
 // Host is a node that has a followed space, or is said to.
 type Host struct {
-	Host   string    `json:"host"`            // transport key
-	Addrs  []string  `json:"addrs,omitempty"` // multiaddrs
-	Chosen bool      `json:"chosen"`          // by the user or with an invitation; else other nodes told of it
-	Good   time.Time `json:"good,omitzero"`   // when both last held the same of the space; none: never
-	State  string    `json:"state"`           // "connected" or "offline"
-	Why    string    `json:"problem,omitempty"`
+	Host   string    `json:"host"`              // transport key
+	Addrs  []string  `json:"addrs,omitempty"`   // multiaddrs
+	Chosen bool      `json:"chosen"`            // by the user or with an invitation; else other nodes told of it
+	Good   time.Time `json:"good,omitzero"`     // when both last held the same of the space; none: never
+	State  string    `json:"state"`             // "connected" or "offline"
+	Why    string    `json:"problem,omitempty"` // why it can't be reached
 }
 
 func (d *daemon) listFollows(r *http.Request) (int, any, error) {
@@ -273,7 +273,7 @@ func (d *daemon) listInvites(*http.Request) (int, any, error) {
 // Invited is the answer of POST /_node/invites.
 type Invited struct {
 	replicate.Invite
-	Link string `json:"link"` // told once
+	Link string `json:"link"` // the invitation itself, told once
 }
 
 func (d *daemon) addInvite(r *http.Request) (int, any, error) {
@@ -318,11 +318,11 @@ func (d *daemon) deleteInvite(r *http.Request) (int, any, error) {
 
 // Joined is the answer of POST /_node/join.
 type Joined struct {
-	Space string      `json:"space"`
-	Name  string      `json:"name,omitempty"`
-	Open  sennit.Path `json:"open,omitempty"`
-	Ops   uint64      `json:"ops"`    // of the inviter's space that are here
-	Whole bool        `json:"synced"` // that is all there is
+	Space string      `json:"space"`          // id of the inviter's space
+	Name  string      `json:"name,omitempty"` // what it is called here, without the @
+	Open  sennit.Path `json:"open,omitempty"` // path that the inviter wants shown first
+	Ops   uint64      `json:"ops"`            // live ops of the inviter's space that are here
+	Whole bool        `json:"synced"`         // that is all there is
 }
 
 // joinWait is how long a join waits for the first sync.

@@ -14,13 +14,13 @@ import (
 
 // Rule is a grant as it is listed.
 type Rule struct {
-	ID     string   `json:"id"`     // the op that made it: commit id and index
-	Prefix string   `json:"prefix"` // address of what it is about
-	Who    string   `json:"who"`    // "any", a space id, or "device:", "group:", "board:" and a name
-	May    []string `json:"may"`
+	ID     string   `json:"id"`              // the op that made it: commit id and index
+	Prefix string   `json:"prefix"`          // address of what it is about
+	Who    string   `json:"who"`             // "any", a space id, or "device:", "group:", "board:" and a name
+	May    []string `json:"may"`             // rights
 	Where  string   `json:"where,omitempty"` // pattern under the prefix
-	Until  string   `json:"until,omitempty"` // RFC 3339
-	Author string   `json:"author"`          // space
+	Until  string   `json:"until,omitempty"` // a time: when it ends, if it does
+	Author string   `json:"author"`          // space of who made it
 	Ended  bool     `json:"ended,omitempty"` // it was revoked: it allows nothing any more
 }
 

@@ -33,9 +33,9 @@ const (
 
 // Setting is a setting as it is in force.
 type Setting struct {
-	Name  string `json:"name"`
-	Value string `json:"value"` // of listen: with commas between
-	From  Origin `json:"from"`
+	Name  string `json:"name"`  // as in config.toml
+	Value string `json:"value"` // where there may be many: with commas between
+	From  Origin `json:"from"`  // who says so: "flag", "variable", "file" or "default", or "program" if the node is embedded in one
 }
 
 // setting is a field of a [Config] that flags, variables and the file can say.

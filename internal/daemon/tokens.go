@@ -29,11 +29,11 @@ const (
 // Token is a bearer token as it is kept and listed: by its hash. The token
 // itself is told once, when it is made.
 type Token struct {
-	ID       string    `json:"id"`       // beginning of the hash
-	Prefixes []string  `json:"prefixes"` // none: everywhere
-	May      []string  `json:"may"`      // rights, and "node" for the node's own resources
-	Expires  time.Time `json:"expires,omitzero"`
-	Created  time.Time `json:"created"`
+	ID       string    `json:"id"`               // beginning of the hash
+	Prefixes []string  `json:"prefixes"`         // where it is good; none: everywhere
+	May      []string  `json:"may"`              // rights, and "node" for the node's own resources
+	Expires  time.Time `json:"expires,omitzero"` // none: it lasts until it is revoked
+	Created  time.Time `json:"created"`          // when it was made
 }
 
 // tokens keeps the bearer tokens.

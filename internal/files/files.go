@@ -46,17 +46,17 @@ type seam struct {
 // Skip is something that could not be carried.
 type Skip struct {
 	Path string `json:"path"` // below the directory, with slashes
-	Why  string `json:"why"`
+	Why  string `json:"why"`  // why it can't be kept
 }
 
 // Report is what was done.
 type Report struct {
-	Files     int     `json:"files"`     // that were carried
-	Bytes     uint64  `json:"bytes"`     // in them
+	Files     int     `json:"files"`     // files that were carried
+	Bytes     uint64  `json:"bytes"`     // bytes in them
 	Unchanged int     `json:"unchanged"` // files that were there already, and the same
-	Deleted   int     `json:"deleted"`
-	Skipped   []Skip  `json:"skipped"` // in order of path
-	Seconds   float64 `json:"seconds"`
+	Deleted   int     `json:"deleted"`   // values or files that were deleted
+	Skipped   []Skip  `json:"skipped"`   // what could not be kept, in order of path
+	Seconds   float64 `json:"seconds"`   // how long it took
 }
 
 // skip adds to what could not be carried.

@@ -56,8 +56,8 @@ const (
 // Event is something that a sync did.
 type Event struct {
 	Path string `json:"path,omitempty"` // below the directory, with slashes
-	Did  Did    `json:"did"`
-	Copy string `json:"copy,omitempty"` // of a conflict: the other name
+	Did  Did    `json:"did"`            // "sent", "fetched", "deleted-tree", "deleted-file", "conflict", "restored", "skipped", "live" or "waiting"
+	Copy string `json:"copy,omitempty"` // of "conflict": the other name
 	Why  string `json:"why,omitempty"`  // of what was skipped, or is waited for
 }
 

@@ -33,14 +33,14 @@ const (
 // Invite is an invitation that this node made. The seed is not kept: whoever
 // has the link has it.
 type Invite struct {
-	ID      string      `json:"id"` // public half of the one-time key, in hex
-	Uses    int         `json:"uses"`
-	Used    int         `json:"used"`
-	Expires time.Time   `json:"expires"`
-	Reads   sennit.Path `json:"reads"` // prefix of the default space that it lets read
-	Open    sennit.Path `json:"open,omitempty"`
-	Created time.Time   `json:"created"`
-	By      []string    `json:"by,omitempty"` // spaces that used it
+	ID      string      `json:"id"`             // public half of the one-time key, in hex
+	Uses    int         `json:"uses"`           // people who can use it
+	Used    int         `json:"used"`           // people who did
+	Expires time.Time   `json:"expires"`        // when it runs out
+	Reads   sennit.Path `json:"reads"`          // prefix of the default space that it lets read; "" is everything
+	Open    sennit.Path `json:"open,omitempty"` // path that they are shown first
+	Created time.Time   `json:"created"`        // when it was made
+	By      []string    `json:"by,omitempty"`   // spaces that used it
 }
 
 // NewInvite makes an invitation and its link. The link is shown once.
