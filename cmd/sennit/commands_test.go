@@ -14,20 +14,18 @@ import (
 	main "github.com/sennit/sennit/cmd/sennit"
 )
 
-var update = flag.Bool("update", false, "write docs/commands.md anew")
+var update = flag.Bool("update", false, "write the documents anew that are made from the program")
 
 // intro is what the page says of all commands together.
 const intro = `# Commands
 
-This page is made from the program's own help by ` + "`go test ./cmd/sennit -update`" + `.
+This page is made from the program's own help by ` + "`go test ./cmd/sennit -run Documentation -update`" + `.
 
 A path without a leading slash is in your own space: ` + "`notes/a` is `/me/notes/a`" + `. ` + "`/@bob/notes/a`" + ` is in the space of
 somebody whom this node calls bob, and ` + "`/SPACE/notes/a`" + ` in the space with that id.
 
-The result goes to standard output; hints, warnings and progress go to standard error. With ` + "`--json`" + ` the result is JSON:
-one value, or one a line where there may be many. Members may be added to it; the version that ` + "`sennit version --json`" + `
-tells as ` + "`schema`" + ` changes when one is taken away or changes its meaning. An error is
-` + "`{\"error\":{\"code\",\"message\",\"hint\"}}`" + ` then, on standard error. No command asks questions.
+The result goes to standard output; hints, warnings and progress go to standard error. With ` + "`--json`" + ` both are JSON:
+[output.md](output.md) tells what each command prints then, and what may change. No command asks questions.
 
 `
 
@@ -83,8 +81,13 @@ func leaves(c *cobra.Command) (all []*cobra.Command) {
 }
 
 func TestTheDocumentationIsThatOfTheProgram(t *testing.T) {
-	path := filepath.Join("..", "..", "docs", "commands.md")
-	want := page(main.Root())
+	matches(t, filepath.Join("..", "..", "docs", "commands.md"), page(main.Root()))
+}
+
+// matches fails the test if a file that is made from the program is not as it
+// would be made now; with -update it makes it.
+func matches(t *testing.T, path, want string) {
+	t.Helper()
 	if *update {
 		if err := os.WriteFile(path, []byte(want), 0o644); err != nil {
 			t.Fatal(err)
@@ -95,7 +98,7 @@ func TestTheDocumentationIsThatOfTheProgram(t *testing.T) {
 		t.Fatal(err)
 	}
 	if string(got) != want {
-		t.Error("docs/commands.md is out of date; run: go test ./cmd/sennit -update")
+		t.Errorf("%s is out of date; run: go test ./cmd/sennit -run Documentation -update", path)
 	}
 }
 

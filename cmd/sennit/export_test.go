@@ -27,3 +27,9 @@ func Option(f *pflag.Flag) (names, value, usage string) { return option(f) }
 
 // Commands is a command and those below it that people are told of.
 func Commands(c *cobra.Command) []*cobra.Command { return commands(c) }
+
+// IsTerminal reports whether somebody reads there.
+func IsTerminal(w io.Writer) bool { return isTerminal(w) }
+
+// Schema is the version of what commands print with --json.
+const Schema = schema

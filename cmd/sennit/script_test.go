@@ -16,6 +16,7 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -24,12 +25,11 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/sennit/sennit"
-	main "github.com/sennit/sennit/cmd/sennit"
 	"github.com/sennit/sennit/internal/daemon"
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"sennit": main.Program})
+	testscript.Main(m, map[string]func(){"sennit": program})
 }
 
 // TestScripts runs testdata/script. Beside the usual commands scripts have
@@ -50,7 +50,20 @@ func TestMain(m *testing.M) {
 //	                        printed matches; it must exit with 130
 //	hold ADDRESS NAME       take a TCP port, and set a variable to its address
 //	damage DIR HOW          spoil a data directory: newer, keys, manifest, log, tables
+//
+// Whatever sennit prints with --json in a script has to be as docs/output.md
+// says, and each output that it tells of has to be seen.
 func TestScripts(t *testing.T) {
+	seen := filepath.Join(t.TempDir(), "seen")
+	if err := os.WriteFile(seen, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	scripts, err := filepath.Glob(filepath.Join("testdata", "script", "*.txt"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var begun atomic.Int64
+	t.Cleanup(func() { lookedAt(t, seen, int(begun.Load()) == len(scripts)) })
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
 		Setup: func(env *testscript.Env) error {
@@ -61,6 +74,8 @@ func TestScripts(t *testing.T) {
 			env.Setenv("DEEP", strings.Repeat("a/", 32)+"b")
 			env.Setenv("WIDE", strings.Repeat("abcdefghijklmno/", 64)+"b")
 			env.Setenv("TZ", "UTC")
+			env.Setenv(sight, seen)
+			begun.Add(1)
 			env.Values[nodesKey{}] = nodes{}
 			return nil
 		},
@@ -142,7 +157,7 @@ func startNode(ts *testscript.TestScript, neg bool, args []string) {
 // environ is what a script's environment comes to.
 func environ(ts *testscript.TestScript) []string {
 	all := os.Environ()
-	for _, name := range []string{"HOME", "XDG_DATA_HOME", "SENNIT_DATA", "TZ"} {
+	for _, name := range []string{"HOME", "XDG_DATA_HOME", "SENNIT_DATA", "TZ", sight} {
 		all = append(all, name+"="+ts.Getenv(name))
 	}
 	return all
