@@ -72,6 +72,8 @@ func membersOf(t reflect.Type) (all []shape) {
 		case f.Anonymous && name == "":
 			all = append(all, membersOf(f.Type)...)
 			continue
+		case name == "-":
+			continue
 		case name == "":
 			panic(fmt.Sprintf("%s.%s: a member that is printed has its name in a tag", t, f.Name))
 		}
