@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -20,6 +21,22 @@ const (
 type diskLook struct {
 	inPlace time.Duration // into blocks that the file has already
 	growing time.Duration // at the end of the file: its new size is synced as well
+}
+
+// fdatasync measures the disk as if it were a store.
+func fdatasync(_ context.Context, b *bench, dir string) ([]point, error) {
+	look, err := lookAtDisk(dir, b.load)
+	if err != nil {
+		return nil, err
+	}
+	var points []point
+	for _, one := range []struct {
+		of   string
+		took time.Duration
+	}{{"in place", look.inPlace}, {"at the end", look.growing}} {
+		points = append(points, point{of: one.of, rate: 1 / one.took.Seconds(), figures: map[string]float64{"p50 us": micros(one.took)}})
+	}
+	return points, nil
 }
 
 // lookAtDisk measures a disk. The two ways take turns.

@@ -17,10 +17,10 @@ const natsConns = 1
 
 // startNATS runs a NATS server in this process, without a network, and a
 // key-value bucket in a file that is synced after every write.
-func startNATS(ctx context.Context, dir string, writers int) (_ *running, err error) {
+func startNATS(ctx context.Context, dir string, h how) (_ *running, err error) {
 	srv, err := server.NewServer(&server.Options{
 		DontListen: true, NoSigs: true, NoLog: true,
-		JetStream: true, StoreDir: dir, SyncAlways: true,
+		JetStream: true, StoreDir: dir, SyncAlways: h.durable,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("make a server: %w", err)
@@ -44,7 +44,7 @@ func startNATS(ctx context.Context, dir string, writers int) (_ *running, err er
 		return nil, errors.New("the server isn't ready after 10 s")
 	}
 	var buckets []jetstream.KeyValue
-	for len(buckets) < min(natsConns, writers) {
+	for len(buckets) < min(natsConns, h.workers) {
 		c, err := nats.Connect("", nats.InProcessServer(srv))
 		if err != nil {
 			return nil, fmt.Errorf("connect: %w", err)
@@ -61,13 +61,14 @@ func startNATS(ctx context.Context, dir string, writers int) (_ *running, err er
 		buckets = append(buckets, b)
 	}
 	return &running{
+		name:    "nats",
 		version: server.VERSION,
 		put: func(ctx context.Context, writer int, key string, value []byte) error {
 			_, err := buckets[writer%len(buckets)].Put(ctx, key, value)
 			return err
 		},
-		get: func(ctx context.Context, key string) ([]byte, error) {
-			e, err := buckets[0].Get(ctx, key)
+		get: func(ctx context.Context, reader int, key string) ([]byte, error) {
+			e, err := buckets[reader%len(buckets)].Get(ctx, key)
 			if err != nil {
 				return nil, err
 			}

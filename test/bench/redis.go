@@ -9,9 +9,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
-	"syscall"
-	"time"
 )
 
 // redisConns is how many connections the writers share. Few are about twice as
@@ -21,53 +18,36 @@ const redisConns = 4
 
 // startRedis runs redis-server on a unix socket, with a log that is synced
 // before a write is acknowledged, and never written anew meanwhile.
-func startRedis(ctx context.Context, dir string, writers int) (_ *running, err error) {
-	program, err := exec.LookPath("redis-server")
-	if err != nil {
-		return nil, fmt.Errorf("redis %w: redis-server is not installed", errMissing)
+func startRedis(ctx context.Context, dir string, h how) (_ *running, err error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("make its directory: %w", err)
 	}
 	// A socket's name has room for about 100 bytes, so it is not in dir.
 	at, err := os.MkdirTemp("", "bench-")
 	if err != nil {
 		return nil, fmt.Errorf("make a directory for the socket: %w", err)
 	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	socket := filepath.Join(at, "s")
+	server, err := spawnRedis(ctx, "--port", "0", "--unixsocket", socket, "--unixsocketperm", "700",
+		"--dir", dir, "--appendonly", "yes", "--appendfsync", "always", "--auto-aof-rewrite-percentage", "0")
+	if err != nil {
 		return nil, errors.Join(err, os.RemoveAll(at))
 	}
-	socket, log := filepath.Join(at, "s"), filepath.Join(at, "log")
-	ctx, cancel := context.WithCancel(ctx)
-	cmd := exec.CommandContext(ctx, program, "--port", "0", "--unixsocket", socket, "--unixsocketperm", "700", "--daemonize", "no",
-		"--dir", dir, "--save", "", "--appendonly", "yes", "--appendfsync", "always", "--auto-aof-rewrite-percentage", "0", "--logfile", log)
-	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
-	cmd.WaitDelay = 10 * time.Second
-	if err := cmd.Start(); err != nil {
-		cancel()
-		return nil, errors.Join(fmt.Errorf("start redis-server: %w", err), os.RemoveAll(at))
-	}
-	exited := make(chan struct{})
-	var server sync.WaitGroup
-	server.Go(func() {
-		_ = cmd.Wait() // it was told to stop; if it ended before that, puts fail and its log says why
-		close(exited)
-	})
 	var conns []*respConn
 	stop := func() error {
 		var err error
 		for _, c := range conns {
 			err = errors.Join(err, c.close())
 		}
-		cancel()
-		server.Wait()
-		return errors.Join(err, os.RemoveAll(at))
+		return errors.Join(err, server.stop(), os.RemoveAll(at))
 	}
 	defer func() {
 		if err != nil {
-			said, _ := os.ReadFile(log)
-			err = errors.Join(fmt.Errorf("%w; redis-server said: %s", err, said[max(0, len(said)-1000):]), stop())
+			err = errors.Join(err, stop())
 		}
 	}()
-	for len(conns) < min(redisConns, writers) {
-		c, err := dial(ctx, socket, exited)
+	for len(conns) < min(redisConns, h.workers) {
+		c, err := new(net.Dialer).DialContext(ctx, "unix", socket)
 		if err != nil {
 			return nil, fmt.Errorf("connect to redis-server: %w", err)
 		}
@@ -78,37 +58,33 @@ func startRedis(ctx context.Context, dir string, writers int) (_ *running, err e
 		return nil, err
 	}
 	return &running{
+		name:    "redis",
 		version: version,
 		put: func(ctx context.Context, writer int, key string, value []byte) error {
 			_, err := conns[writer%len(conns)].do(ctx, "SET", key, value)
 			return err
 		},
-		get: func(ctx context.Context, key string) ([]byte, error) {
-			return conns[0].do(ctx, "GET", key, nil)
+		get: func(ctx context.Context, reader int, key string) ([]byte, error) {
+			return conns[reader%len(conns)].do(ctx, "GET", key, nil)
 		},
 		stop: stop,
 	}, nil
 }
 
-// dial waits until redis-server listens.
-func dial(ctx context.Context, socket string, exited <-chan struct{}) (net.Conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
-	defer cancel()
-	again := time.NewTicker(10 * time.Millisecond)
-	defer again.Stop()
-	for {
-		c, err := new(net.Dialer).DialContext(ctx, "unix", socket)
-		if err == nil {
-			return c, nil
-		}
-		select {
-		case <-again.C:
-		case <-exited:
-			return nil, errors.New("it has ended")
-		case <-ctx.Done():
-			return nil, err
-		}
+// spawnRedis starts redis-server and waits until it listens.
+func spawnRedis(ctx context.Context, args ...string) (*child, error) {
+	program, err := exec.LookPath("redis-server")
+	if err != nil {
+		return nil, fmt.Errorf("redis %w: redis-server is not installed", errMissing)
 	}
+	c, err := spawn(ctx, program, append([]string{"--daemonize", "no", "--save", ""}, args...)...)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := c.until("eady to accept connections"); err != nil {
+		return nil, errors.Join(err, c.stop())
+	}
+	return c, nil
 }
 
 // redisVersion asks for the version, and whether the log is really synced

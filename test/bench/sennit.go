@@ -18,7 +18,7 @@ import (
 
 // startSennit runs a node's engine over a store on the disk. It is all that a
 // node does for a put but the door: checks, signature, hashes, index, watchers.
-func startSennit(ctx context.Context, dir string, _ int) (*running, error) {
+func startSennit(ctx context.Context, dir string, _ how) (*running, error) {
 	id, err := keys.Create(dir, keys.Options{DeviceName: "bench", Now: time.Now()})
 	if err != nil {
 		return nil, err
@@ -39,14 +39,23 @@ func startSennit(ctx context.Context, dir string, _ int) (*running, error) {
 	wg.Go(func() { end = n.Run(ctx) })
 	bus := n.Bus(n.Owner())
 	return &running{
+		name:    "sennit",
 		version: fmt.Sprintf("store format %d", store.Version),
 		put: func(ctx context.Context, _ int, key string, value []byte) error {
 			_, err := bus.Write(ctx, "me", []sennit.Change{{Kind: sennit.KindPut, Path: sennit.Path(key), Value: sennit.Value{Data: value}}})
 			return err
 		},
-		get: func(ctx context.Context, key string) ([]byte, error) {
+		get: func(ctx context.Context, _ int, key string) ([]byte, error) {
 			got, err := bus.Get(ctx, sennit.Addr{Root: "me", Path: sennit.Path(key)})
 			return got.Value.Data, err
+		},
+		many: func(ctx context.Context, keys []string, values [][]byte) error {
+			changes := make([]sennit.Change, len(keys))
+			for i := range keys {
+				changes[i] = sennit.Change{Kind: sennit.KindPut, Path: sennit.Path(keys[i]), Value: sennit.Value{Data: values[i]}}
+			}
+			_, err := bus.Write(ctx, "me", changes)
+			return err
 		},
 		stop: func() error {
 			cancel()
