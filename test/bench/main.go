@@ -133,6 +133,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	if err != nil {
 		return err
 	}
+	if o.into != "" {
+		if _, _, err := around(o.into); err != nil {
+			return err
+		}
+	}
 	dir, err := os.MkdirTemp(o.dir, "sennit-bench-")
 	if err != nil {
 		return fmt.Errorf("make a directory to measure in: %w", err)

@@ -131,16 +131,25 @@ func (r *report) table() string {
 	return b.String()
 }
 
-// insert puts the table between the marks in a file.
-func (r *report) insert(path string) error {
+// around is what stands before and after the table in a file.
+func around(path string) (before, after string, err error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
-		return fmt.Errorf("put the table into a file: %w", err)
+		return "", "", fmt.Errorf("look where the table goes: %w", err)
 	}
 	before, rest, ok := strings.Cut(string(text), markBegin)
 	_, after, ended := strings.Cut(rest, markEnd)
 	if !ok || !ended {
-		return fmt.Errorf("put the table into %s: there are no lines %q and %q", path, markBegin, markEnd)
+		return "", "", fmt.Errorf("look where the table goes: %s has no lines %q and %q", path, markBegin, markEnd)
+	}
+	return before, after, nil
+}
+
+// insert puts the table between the marks in a file.
+func (r *report) insert(path string) error {
+	before, after, err := around(path)
+	if err != nil {
+		return err
 	}
 	if err := os.WriteFile(path, []byte(before+markBegin+r.table()+markEnd+after), 0o644); err != nil {
 		return fmt.Errorf("put the table into a file: %w", err)

@@ -35,7 +35,8 @@ async function puts(writers, warm, seconds, min, max) {
 	}
 	await Promise.all(Array.from({length: writers}, write))
 	took.sort((a, b) => a - b)
-	tell({count: took.length, p50: 1000 * took[Math.floor(took.length / 2)], p99: 1000 * took[Math.floor(took.length * 0.99)]})
+	const at = (part) => 1000 * (took[Math.floor(took.length * part)] ?? 0)
+	tell({count: took.length, p50: at(0.5), p99: at(0.99)})
 	await core.close()
 }
 
