@@ -61,13 +61,12 @@ func fileSystem(dir string) string {
 // inMemory says that syncing does nothing there.
 func (m machine) inMemory() bool { return m.FS == "tmpfs" || m.FS == "ramfs" }
 
-// busy says how many processes wanted to run, over the last minute and more: in
-// a long measurement they are its own and those of others.
+// busy says how many processes wanted to run over the last minutes.
 func busy() string {
 	b, err := os.ReadFile("/proc/loadavg")
 	if err != nil {
-		return "load unknown"
+		return "unknown"
 	}
 	f := strings.Fields(string(b))
-	return "load " + strings.Join(f[:min(3, len(f))], " ")
+	return strings.Join(f[:min(3, len(f))], " ")
 }

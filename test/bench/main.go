@@ -159,7 +159,6 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 			return fmt.Errorf("measure %s: %w", m.name, err)
 		}
 	}
-	r.Busy = busy()
 	r.summarize()
 	if o.into != "" {
 		if err := r.insert(o.into); err != nil {

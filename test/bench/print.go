@@ -71,7 +71,7 @@ func (t *table) print(out io.Writer) error {
 
 // where says what was measured on.
 func (r *report) where() string {
-	return fmt.Sprintf("%s, %d cores, %s, %s, %s, %s", r.Machine.CPU, r.Machine.Cores, r.Machine.Kernel, r.Machine.FS, r.Machine.Go, r.Busy)
+	return fmt.Sprintf("%s, %d cores, %s, %s, %s, load before it began %s", r.Machine.CPU, r.Machine.Cores, r.Machine.Kernel, r.Machine.FS, r.Machine.Go, r.Busy)
 }
 
 func (r *report) versions() string {

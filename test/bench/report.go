@@ -12,7 +12,7 @@ import (
 // report is what the program says, as JSON or as tables.
 type report struct {
 	Machine  machine           `json:"machine"`
-	Busy     string            `json:"load"`    // how busy the machine was, at the end
+	Busy     string            `json:"load"`    // how busy the machine was before it began
 	Seconds  float64           `json:"seconds"` // of one measurement
 	Rounds   int               `json:"rounds"`
 	Versions map[string]string `json:"versions"`
@@ -58,7 +58,7 @@ type sample struct {
 }
 
 func newReport(o options, m machine, b *bench) *report {
-	return &report{Machine: m, Seconds: o.length.Seconds(), Rounds: o.rounds, Versions: b.versions, Skipped: map[string]string{}, bench: b}
+	return &report{Machine: m, Busy: busy(), Seconds: o.length.Seconds(), Rounds: o.rounds, Versions: b.versions, Skipped: map[string]string{}, bench: b}
 }
 
 // measure runs all rounds of one measurement.

@@ -104,7 +104,7 @@ func syncSennit(ctx context.Context, b *bench, dir string) (_ []point, err error
 }
 
 func synced(values int, seconds, bytes float64) point {
-	return point{of: "all", rate: float64(values) / seconds,
+	return point{of: "a new follower", rate: float64(values) / seconds,
 		figures: map[string]float64{"values": float64(values), "seconds": seconds, "B/value": bytes / float64(values)}}
 }
 
