@@ -71,6 +71,7 @@ type daemon struct {
 	rep   *replicate.Replicator
 	swarm *swarm.Swarm
 	door  *httpdoor.Door
+	known knownTokens
 	disk  *disk
 	http  net.Listener // nil if off
 	sock  net.Listener

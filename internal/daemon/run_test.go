@@ -11,6 +11,7 @@ import (
 	"reflect"
 	"runtime"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -373,6 +374,54 @@ func TestTokensRunOut(t *testing.T) {
 	n.ahead.Store(int64(61 * time.Minute))
 	if err := get(); sennit.CodeOf(err) != sennit.Denied {
 		t.Errorf("a token that ran out: %v", err)
+	}
+}
+
+// TestARevokedTokenIsNoGoodAtOnce, also while requests come with it.
+func TestARevokedTokenIsNoGoodAtOnce(t *testing.T) {
+	n := node(t)
+	if err := n.set("x", "y"); err != nil {
+		t.Fatal(err)
+	}
+	for range 20 {
+		var made struct{ ID, Token string }
+		if err := n.ask("POST", "tokens", map[string]any{"all": true}, &made); err != nil {
+			t.Fatal(err)
+		}
+		c, err := client.Dial(t.Context(), client.Config{Origin: n.ready.HTTP, Token: made.Token})
+		if err != nil {
+			t.Fatal(err)
+		}
+		get := func() error {
+			_, err := c.Get(t.Context(), sennit.Addr{Root: "me", Path: "x"})
+			return err
+		}
+		stop := make(chan struct{})
+		var busy sync.WaitGroup
+		for range 4 {
+			busy.Go(func() {
+				for {
+					select {
+					case <-stop:
+						return
+					default:
+						_ = get() // until the token is of no use, and then
+					}
+				}
+			})
+		}
+		if err := n.ask("DELETE", "tokens/"+made.ID, nil, nil); err != nil {
+			t.Fatal(err)
+		}
+		if err := get(); sennit.CodeOf(err) != sennit.Denied {
+			t.Errorf("a token that was revoked: %v", err)
+		}
+		close(stop)
+		busy.Wait()
+		if err := get(); sennit.CodeOf(err) != sennit.Denied {
+			t.Errorf("a token that was revoked while it was in use: %v", err)
+		}
+		c.Close()
 	}
 }
 

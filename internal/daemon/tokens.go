@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/sennit/sennit"
@@ -38,19 +39,62 @@ type Token struct {
 
 // tokens keeps the bearer tokens.
 type tokens struct {
-	n   *node.Node
-	now func() time.Time
+	n     *node.Node
+	now   func() time.Time
+	known *knownTokens
 }
 
-func (d *daemon) tokens() tokens { return tokens{d.node, d.cfg.Now} }
+func (d *daemon) tokens() tokens { return tokens{d.node, d.cfg.Now, &d.known} }
+
+// knownTokens are tokens that were looked up, so that a request needn't read them
+// from the store. What isn't a token isn't remembered.
+type knownTokens struct {
+	mu      sync.RWMutex // guards what follows
+	all     map[sennit.Hash]knownToken
+	removed int // how often some token was
+}
+
+type knownToken struct {
+	Token
+	door httpdoor.Token
+}
+
+func (k *knownTokens) find(hash sennit.Hash) (tok knownToken, ok bool, removed int) {
+	k.mu.RLock()
+	defer k.mu.RUnlock()
+	tok, ok = k.all[hash]
+	return tok, ok, k.removed
+}
+
+// add remembers a token, unless one was removed since it was read: it may be that.
+func (k *knownTokens) add(hash sennit.Hash, tok knownToken, removed int) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.removed != removed {
+		return
+	}
+	if k.all == nil {
+		k.all = map[sennit.Hash]knownToken{}
+	}
+	k.all[hash] = tok
+}
+
+func (k *knownTokens) remove(hash sennit.Hash) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.removed++
+	delete(k.all, hash)
+}
 
 // Lookup implements httpdoor.Tokens.
 func (t tokens) Lookup(_ context.Context, hash sennit.Hash) (httpdoor.Token, bool) {
 	tok, ok := t.get(hash)
-	if !ok {
-		return httpdoor.Token{}, false
-	}
-	out := httpdoor.Token{Who: t.n.Self()}
+	return tok.door, ok
+}
+
+// door is a token as the door knows it.
+func (t tokens) door(tok Token) (out httpdoor.Token, ok bool) {
+	out.Who = t.n.Self()
 	rights := slices.DeleteFunc(slices.Clone(tok.May), func(r string) bool { return r == nodeRight })
 	if len(rights) > 0 {
 		var err error
@@ -69,13 +113,25 @@ func (t tokens) Lookup(_ context.Context, hash sennit.Hash) (httpdoor.Token, boo
 }
 
 // get finds a token that is of use.
-func (t tokens) get(hash sennit.Hash) (Token, bool) {
-	b, err := t.n.Local(tokenKey + hash.String())
-	if b == nil || err != nil {
-		return Token{}, false
+func (t tokens) get(hash sennit.Hash) (knownToken, bool) {
+	tok, ok, removed := t.known.find(hash)
+	if !ok {
+		b, err := t.n.Local(tokenKey + hash.String())
+		if b == nil || err != nil {
+			return tok, false
+		}
+		if tok.Token, err = decodeToken(b); err != nil {
+			return tok, false
+		}
+		if tok.door, ok = t.door(tok.Token); !ok {
+			return tok, false
+		}
+		t.known.add(hash, tok, removed)
 	}
-	tok, err := decodeToken(b)
-	return tok, err == nil && (tok.Expires.IsZero() || t.now().Before(tok.Expires))
+	if tok.Expires.IsZero() || t.now().Before(tok.Expires) {
+		return tok, true
+	}
+	return knownToken{}, false
 }
 
 func decodeToken(b []byte) (tok Token, err error) {
@@ -137,9 +193,17 @@ func (t tokens) remove(ctx context.Context, id string) error {
 		return err
 	}
 	for hash, tok := range all {
-		if tok.ID == id {
-			return t.n.SetLocal(ctx, map[string][]byte{tokenKey + hash: nil})
+		if tok.ID != id {
+			continue
 		}
+		if err := t.n.SetLocal(ctx, map[string][]byte{tokenKey + hash: nil}); err != nil {
+			return err
+		}
+		sum, err := sennit.ParseHash(hash)
+		if err == nil {
+			t.known.remove(sum)
+		}
+		return err
 	}
 	return sennit.Hint(sennit.Errorf(sennit.NotFound, "there is no token %.40q", id), "list them: sennit token ls")
 }
