@@ -114,7 +114,7 @@ type request struct {
 // those of what was there and of what is.
 func requests(old, now sennit.Version) (all []request) {
 	for _, target := range []string{"", "/value", "/old", "/counter", "/stream", "/large", "/document", "/deep", "/none"} {
-		for _, headers := range [][]string{nil, {"Range: bytes=0-1"}, {"If-None-Match: *"}, {`Version: "` + string(old) + `"`}, {`Version: "` + string(now) + `"`}} {
+		for _, headers := range [][]string{nil, {"Range: bytes=0-1"}, {"If-None-Match: *"}, {"Accept-Encoding: gzip"}, {`Version: "` + string(old) + `"`}, {`Version: "` + string(now) + `"`}} {
 			all = append(all, request{"GET", "%s" + target, "", headers}, request{"HEAD", "%s" + target, "", headers})
 		}
 		for _, headers := range [][]string{nil, {"If-None-Match: *"}, {`If-Match: "` + string(now) + `"`}, {"Content-Type: no type"}} {
@@ -139,6 +139,7 @@ func requests(old, now sennit.Version) (all []request) {
 		all = append(all,
 			request{"GET", "%s" + target + "?digest", "", nil},
 			request{"GET", "%s" + target + "?after=a&limit=1", "", nil},
+			request{"GET", "%s" + target + "?depth=9", "", nil},
 			request{"GET", "%s" + target + "*/", "", nil},
 			request{"PUT", "%s" + target, `{"a":1}`, []string{"Content-Type: application/json"}},
 			request{"PUT", "%s" + target, `{"a":1}`, []string{"Content-Type: application/json", "If-None-Match: *"}},
