@@ -205,13 +205,17 @@ func TestDeniedIsByteForByteAbsent(t *testing.T) {
 		t.Fatal(err)
 	}
 	asked := 0
-	for _, who := range []struct{ name, token string }{
+	callers := []struct{ name, token string }{
 		{"who may read", n.token(t, []string{"read"}, "/me/mine")},
 		{"who may write", n.token(t, []string{"write"}, "/me/mine")},
 		{"who may do all", n.token(t, sennit.AllRights.Names(), "/me/mine")},
 		{"who may see the node", n.token(t, []string{"node", "read"}, "/me/mine")},
 		{"a stranger", ""},
-	} {
+	}
+	if testing.Short() {
+		callers = callers[3:]
+	}
+	for _, who := range callers {
 		for _, pair := range []struct {
 			there, absent string
 			now           sennit.Version
