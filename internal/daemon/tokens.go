@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"slices"
 	"strings"
@@ -196,14 +197,13 @@ func (t tokens) remove(ctx context.Context, id string) error {
 		if tok.ID != id {
 			continue
 		}
-		if err := t.n.SetLocal(ctx, map[string][]byte{tokenKey + hash: nil}); err != nil {
-			return err
-		}
-		sum, err := sennit.ParseHash(hash)
-		if err == nil {
+		// Whoever asked may go: a removal that was begun is done, and then known.
+		err := t.n.SetLocal(context.WithoutCancel(ctx), map[string][]byte{tokenKey + hash: nil})
+		sum, e := sennit.ParseHash(hash)
+		if e == nil {
 			t.known.remove(sum)
 		}
-		return err
+		return errors.Join(err, e)
 	}
 	return sennit.Hint(sennit.Errorf(sennit.NotFound, "there is no token %.40q", id), "list them: sennit token ls")
 }

@@ -199,7 +199,11 @@ func (t *txn) editFollow(id sennit.Space, edit func(*Follow)) error {
 		}
 	}
 	t.b.SetLocal(key, b)
-	t.turn(t.space(id))
+	if sp := t.space(id); (was.Mode == "") != (f.Mode == "") {
+		t.turn(sp)
+	} else {
+		t.keep(sp) // what is to be seen of it is as it was
+	}
 	t.events = append(t.events, hub.Event[*sennit.Update]{
 		N: t.n.arrivals, Path: sennit.Path(followsTopic + "/" + id.String()),
 	})

@@ -129,4 +129,8 @@ func turns(t *testing.T, ids []identity, tail bool) {
 	resume(m.Owner(), all, false)
 	must(m.EditFollow(t.Context(), friend.Self().Space, func(f *node.Follow) { f.Mode = node.Live }))
 	resume(m.Owner(), all, true, "hello")
+	for _, host := range []string{"one", "two"} { // where they are found is no matter
+		must(m.EditFollow(t.Context(), friend.Self().Space, func(f *node.Follow) { f.Hosts = []node.Host{{Key: host}} }))
+		resume(m.Owner(), all, false, "hello")
+	}
 }

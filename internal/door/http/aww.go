@@ -36,6 +36,18 @@ func speaksAWW(h http.Header) (bool, error) {
 	return merge != nil || version != nil, nil
 }
 
+// merges refuses a merge type that isn't known, and versions that are points in
+// time where nothing is done by them: to pass them over would be to write blindly.
+func (d *Door) merges(r *http.Request, t target) error {
+	aww, err := speaksAWW(r.Header)
+	reads := r.Method == http.MethodGet || r.Method == http.MethodHead
+	puts := r.Method == http.MethodPut && !t.slash && !ranges(r.Header)
+	if err == nil && aww && !reads && !puts {
+		err = sennit.Errorf(sennit.Unsupported, "by points in time values are put whole, and nothing else is written")
+	}
+	return err
+}
+
 // wallclock is the version of a node as a point in time, "" if it has none: its
 // time to the nanosecond, of which the last digits count, and digits that tell
 // logs apart, in the order of which a node prefers one of two at the same time.
@@ -157,12 +169,16 @@ func (d *Door) putAWW(w http.ResponseWriter, r *http.Request, c Caller, t target
 	}
 	bus := d.cfg.Bus(c)
 	for try := 1; ; try++ {
-		n, err := bus.Get(r.Context(), t.addr)
+		n, err := bus.Get(r.Context(), t.addr) // who may not read finds nothing
 		if err != nil && sennit.CodeOf(err) != sennit.NotFound {
 			return err
 		}
 		if theirs == "" || newer(theirs, wallclock(&n)) {
-			err := put(&n.Version) // "": nothing is there
+			cond := &n.Version // "": nothing is there
+			if theirs == "" {
+				cond = nil
+			}
+			err := put(cond)
 			if sennit.CodeOf(err) == sennit.Conflict && !once && try < maxTries {
 				continue // somebody else wrote meanwhile
 			}

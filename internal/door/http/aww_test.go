@@ -167,6 +167,52 @@ func TestSubscriptionsWithPointsInTimeAsVersions(t *testing.T) {
 	}
 }
 
+// TestADeletionIsToldToWhoResumesWithAPointInTime: that the value is gone is no
+// older than what the client has.
+func TestADeletionIsToldToWhoResumesWithAPointInTime(t *testing.T) {
+	h := open(t, nil)
+	one := h.ask(t, "PUT", "/me/a", "one", "Merge-Type: aww").header.Get("Version")
+	h.ask(t, "DELETE", "/me/a", "")
+	s := subscribe(t, h.dial(t), "/me/a", "Merge-Type: aww", "Subscribe: true", "Parents: "+one)
+	if line, err := s.r.ReadString('\n'); line != "HTTP 404 Not Found\r\n" {
+		t.Errorf("it is told %q, %v", line, err)
+	}
+}
+
+// TestPointsInTimeArePassedOverNowhere: where they decide nothing they are refused.
+func TestPointsInTimeArePassedOverNowhere(t *testing.T) {
+	h := open(t, nil)
+	h.ask(t, "PUT", "/me/a", "before", "Content-Type: text/plain")
+	h.ask(t, "PUT", "/me/n", "no number")
+	was := h.state(t)
+	for _, c := range []struct {
+		method, target, body string
+		header               []string
+	}{
+		{"PUT", "/me/a", "X", []string{"Content-Range: text [0:1]", `Version: "1.5"`}},
+		{"PATCH", "/me/a", "X", []string{"Content-Range: text [0:1]"}},
+		{"DELETE", "/me/a", "", []string{`Version: "1.5"`}},
+		{"POST", "/me/c?add=1", "", nil},
+		{"POST", "/me/s?append", "x", nil},
+		{"PUT", "/me/d/", "{}", []string{"Content-Type: application/json"}},
+		{"POST", "/me/", "DELETE /me/a\r\n\r\n", []string{"Content-Type: application/vnd.sennit.commit"}},
+	} {
+		for merge, status := range map[string]int{"aww": 501, "simpleton": 400} {
+			if a := h.ask(t, c.method, c.target, c.body, append(c.header, "Merge-Type: "+merge)...); a.status != status || h.state(t) != was {
+				t.Errorf("%s %s %q with %s: %d %s", c.method, c.target, c.header, merge, a.status, a.body)
+			}
+		}
+	}
+	// Who says no version writes as ever, also without the right to read.
+	h.tokens["blind"] = httpdoor.Token{May: sennit.Write, Prefixes: []sennit.Addr{{Root: "me", Path: "blind"}}}
+	if a := h.ask(t, "PUT", "/me/blind/a", "x", "Merge-Type: aww", "Authorization: Bearer blind"); a.status != 204 || h.text(t, "blind/a") != "x" {
+		t.Errorf("a blind writing: %d %s", a.status, a.body)
+	}
+	if a := h.ask(t, "GET", "/me/a", "", `Parents: "a-1", "a-2", "a-3", "a-4", "a-5"`); a.status != 400 {
+		t.Errorf("many parents: %d", a.status)
+	}
+}
+
 // TestWhatCameAfterAVersion: of a value that is what is there now.
 func TestWhatCameAfterAVersion(t *testing.T) {
 	h := open(t, nil)

@@ -19,7 +19,7 @@ func (d *Door) commit(w http.ResponseWriter, r *http.Request, c Caller, t target
 	if err := t.none(); err != nil {
 		return err
 	}
-	if err := checkConditions(r); err != nil {
+	if err := checkConditions(r, reprDigest); err != nil {
 		return err
 	}
 	typ, err := contentType(r.Header)

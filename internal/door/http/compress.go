@@ -3,7 +3,6 @@ package httpdoor
 import (
 	"mime"
 	"net/http"
-	"slices"
 	"strings"
 
 	"github.com/klauspost/compress/gzhttp"
@@ -43,7 +42,7 @@ func gains(typ string) bool {
 // of the bytes as they are.
 func compressible(r *http.Request) bool {
 	h := r.Header
-	return r.Method == http.MethodGet && h["Accept-Encoding"] != nil && h["Range"] == nil && h["Parents"] == nil && !subscribes(h)
+	return r.Method == http.MethodGet && h["Accept-Encoding"] != nil && h["Range"] == nil && h["Parents"] == nil && !wanted(h) && !subscribes(h)
 }
 
 // uncompressed is the writer below one that compresses. What is large is sent as it
@@ -59,17 +58,10 @@ func uncompressed(w http.ResponseWriter) http.ResponseWriter {
 	return w
 }
 
-// plainTags has the tags of compressed answers in a request's conditions stand for
-// the versions that they are of.
-func plainTags(h http.Header) {
-	for _, name := range []string{"If-Match", "If-None-Match"} {
-		if !slices.ContainsFunc(h[name], func(v string) bool { return strings.Contains(v, gzipTag+`"`) }) {
-			continue
-		}
-		plain := make([]string, len(h[name]))
-		for i, v := range h[name] {
-			plain[i] = strings.ReplaceAll(v, gzipTag+`"`, `"`)
-		}
-		h[name] = plain
+// plainTag is the tag of what isn't compressed, of the version that a tag names.
+func plainTag(tag string) string {
+	if v, ok := strings.CutSuffix(tag, gzipTag+`"`); ok {
+		return v + `"`
 	}
+	return tag
 }

@@ -33,6 +33,7 @@ func TestAnswersAreCompressedForWhomItHelps(t *testing.T) {
 		{"/me/doc/", []string{"Accept-Encoding: gzip", "Accept: application/json"}, 200, true},
 		{"/me/list/", []string{"Accept-Encoding: gzip"}, 200, true},
 		{"/me/d/long", nil, 200, false},
+		{"/me/d/long", []string{"Accept-Encoding: gzip", "Want-Repr-Digest: sha-256=1"}, 200, false}, // whose digest is of these bytes
 		{"/me/d/long", []string{"Accept-Encoding: gzip;q=0"}, 200, false},
 		{"/me/d/long", []string{"Accept-Encoding: br"}, 200, false},
 		{"/me/d/long", []string{"Accept-Encoding: gzip", "Range: bytes=0-1999"}, 206, false},
@@ -78,8 +79,8 @@ func TestTheTagOfACompressedAnswerIsAsGoodAsTheOther(t *testing.T) {
 		if plain := h.ask(t, "GET", target, "", get[1]).header.Get("ETag"); tag == plain || !strings.HasPrefix(tag, strings.TrimSuffix(plain, `"`)) {
 			t.Errorf("%s has the tags %s and %s", target, tag, plain)
 		}
-		if a := h.ask(t, "GET", target, "", append(get, "If-None-Match: "+tag)...); a.status != http.StatusNotModified || a.body != "" {
-			t.Errorf("%s is sent again: %d", target, a.status)
+		if a := h.ask(t, "GET", target, "", append(get, "If-None-Match: "+tag)...); a.status != http.StatusNotModified || a.body != "" || a.header.Get("ETag") != tag {
+			t.Errorf("%s is sent again: %d %v", target, a.status, a.header)
 		}
 		body := map[bool]string{true: `{"a":"other"}`, false: `"other"`}[strings.HasSuffix(target, "/")]
 		put := []string{"If-Match: " + tag, "Content-Type: application/json"}

@@ -24,7 +24,8 @@ const (
 // them.
 func ParseOrigin(s string) error {
 	u, err := url.Parse(s)
-	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.Host != strings.ToLower(u.Host) || s != u.Scheme+"://"+u.Host {
+	usual := u != nil && u.Port() == map[string]string{"http": "80", "https": "443"}[u.Scheme] // which browsers leave out
+	if err != nil || usual || !printable(s) || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.Host != strings.ToLower(u.Host) || s != u.Scheme+"://"+u.Host {
 		return sennit.Hint(sennit.Errorf(sennit.BadInput, "%.100q is no origin", s), "such as https://app.example or http://localhost:5173, without a path")
 	}
 	return nil

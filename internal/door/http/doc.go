@@ -51,8 +51,8 @@
 // a block as subscriptions have it, which has what is there now, or none if that is
 // the version. A version that the node hasn't heard of is waited for, 3 s at most;
 // then the answer is 309 with Retry-After, and Current-Version for what is there
-// (so it is for one that deleted the value). 410 if it is not held any more. Both
-// Version and Parents get 501, and so does either with a document.
+// (so it is for one that deleted the value). 410 if it is not held any more. Up to 4
+// versions may be named. Both Version and Parents get 501, and so does either with a document.
 //
 // A part of a value that is JSON or text is written with "Content-Range: json
 // RANGE" or "Content-Range: text RANGE", several at once with "Patches: N" or
@@ -80,8 +80,9 @@
 // newer than what is there, and otherwise answered 204 all the same; Version and
 // Current-Version say what is there then. One up to 3 s ahead of the node's clock is
 // done when it is due, and one further ahead refused (400). A GET with a Version or
-// Parents newer than what is there gets 309, and otherwise what is there. Other merge
-// types, and other version types, get 400. Of a counter or stream whose parts come late the
+// Parents newer than what is there gets 309, and otherwise what is there, or 404. That
+// something was deleted is no version: whatever is put then is done. What else is
+// written with this merge type gets 501; other merge types, and other version types, 400. Of a counter or stream whose parts come late the
 // version may stay as it was.
 //
 // # Subtrees
@@ -240,8 +241,8 @@
 // # Pages of other origins
 //
 // Those of [Config.Origins] may use values, subtrees, subscriptions and multiplexers
-// by the rules of CORS, with a token or as strangers; the owner's cookie counts for
-// nothing there. All others are refused, also for what everybody may read.
+// by the rules of CORS, with a token or as strangers, and /livez and /readyz; the
+// owner's cookie counts for nothing there. All others are refused, also for what everybody may read.
 //
 // # Compression
 //

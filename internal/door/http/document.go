@@ -32,7 +32,7 @@ func (d *Door) getDocument(w http.ResponseWriter, r *http.Request, c Caller, t t
 		return err
 	}
 	tag := `"` + g.Hash.String() + `"`
-	if m := r.Header["If-Match"]; m != nil && !matches(m, tag) {
+	if _, ok := matches(r.Header["If-Match"], tag); !ok && r.Header["If-Match"] != nil {
 		return sennit.Errorf(sennit.Conflict, "the document at %s has changed", t.addr)
 	}
 	h := w.Header()
@@ -45,12 +45,13 @@ func (d *Door) getDocument(w http.ResponseWriter, r *http.Request, c Caller, t t
 		}
 		w.WriteHeader(status)
 	}
-	same := matches(r.Header["If-None-Match"], tag)
+	known, same := matches(r.Header["If-None-Match"], tag)
 	if same || r.Method == http.MethodHead {
 		if err := doc.Exists(ctx); err != nil {
 			return err
 		}
 		if same {
+			tag = known
 			begin(http.StatusNotModified)
 		} else {
 			begin(http.StatusOK)

@@ -210,7 +210,7 @@ func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case t.health != "":
 		d.health(w, r, c, t.health)
 	case t.multiplex != "":
-		d.multiplex(w, r, c, t.multiplex)
+		d.multiplex(w, r, c, t)
 	case t.metrics:
 		d.node(w, r, c)
 	case t.pattern.Root == "_node":
@@ -359,7 +359,10 @@ func (d *Door) tree(w http.ResponseWriter, r *http.Request, c Caller, t target) 
 	default:
 		do = d.get
 	}
-	plainTags(r.Header)
+	if err := d.merges(r, t); err != nil {
+		d.fail(w, r, c, err)
+		return
+	}
 	if compressible(r) {
 		d.compress(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if err := do(w, r, c, t); err != nil {

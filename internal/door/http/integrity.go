@@ -9,6 +9,7 @@ import (
 	"hash"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/sennit/sennit"
@@ -22,9 +23,9 @@ const statusDigest = 550
 type integrity []claim
 
 type claim struct {
-	header string
-	hash   func() hash.Hash
-	want   []byte
+	header, algorithm string
+	hash              func() hash.Hash
+	want              []byte
 }
 
 // The fields that say so.
@@ -46,7 +47,7 @@ func claims(h http.Header, names ...string) (all integrity, err error) {
 				if !ok || !begins || !ends || err != nil {
 					return nil, sennit.Errorf(sennit.BadInput, "%s is %.150q; want such as sha-256=:BASE64:", name, field)
 				}
-				c := claim{name, nil, sum}
+				c := claim{name, algorithm, nil, sum}
 				switch algorithm {
 				case "sha-256":
 					c.hash = sha256.New
@@ -54,6 +55,9 @@ func claims(h http.Header, names ...string) (all integrity, err error) {
 					c.hash = sha512.New
 				default:
 					continue
+				}
+				if slices.ContainsFunc(all, func(o claim) bool { return o.header == name && o.algorithm == algorithm }) {
+					return nil, sennit.Errorf(sennit.BadInput, "%s has two digests of %s", name, algorithm)
 				}
 				if len(sum) != c.hash().Size() {
 					return nil, sennit.Errorf(sennit.BadInput, "%s is %.150q, which is not as long as %s", name, field, algorithm)

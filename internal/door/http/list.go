@@ -140,7 +140,8 @@ func (l *lister) list(ctx context.Context, a sennit.Addr, prefix, after string, 
 			e.Name = prefix + e.Name
 			l.entries = append(l.entries, entry(e))
 			if e.Dir && depth > 1 {
-				if more, err := under(at, ""); more || err != nil {
+				// What it holds may be gone, or nothing for this reader.
+				if more, err := under(at, ""); more || err != nil && sennit.CodeOf(err) != sennit.NotFound {
 					return more, err
 				}
 			}

@@ -1,6 +1,7 @@
 package httpdoor_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/url"
@@ -82,6 +83,32 @@ func TestListingsAreAsDeepAsAskedFor(t *testing.T) {
 			}
 		}
 	}
+}
+
+// shy is a bus on which a directory is listed that then has nothing to show: it was
+// deleted meanwhile, or nothing in it is for this reader.
+type shy struct{ sennit.Bus }
+
+func (b shy) List(ctx context.Context, a sennit.Addr, o sennit.Listing) ([]sennit.Entry, bool, error) {
+	if a.Path == "p/b" {
+		return nil, false, sennit.Errorf(sennit.NotFound, "nothing at %s", a)
+	}
+	return b.Bus.List(ctx, a, o)
+}
+
+func TestADirectoryThatShowsNothingDoesNotEndAListing(t *testing.T) {
+	h := open(t, func(c *httpdoor.Config) {
+		bus := c.Bus
+		c.Bus = func(who httpdoor.Caller) sennit.Bus { return shy{bus(who)} }
+	})
+	for _, p := range []string{"p/a/x", "p/b/x", "p/c/x"} {
+		h.put(t, p, "x")
+	}
+	a := h.ask(t, "GET", "/me/p/?depth=2", "")
+	if want(t, a, 200, ""); strings.Count(a.body, `"name"`) != 5 || strings.Contains(a.body, "b/x") {
+		t.Errorf("%s", a.body)
+	}
+	want(t, h.ask(t, "GET", "/me/p/b/?depth=2", ""), 404, sennit.NotFound)
 }
 
 func TestListingPagesFollowLinks(t *testing.T) {

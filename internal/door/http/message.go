@@ -39,7 +39,7 @@ func (t target) life() (life time.Duration, live bool, err error) {
 
 // send sends the body of a POST to whoever watches the path.
 func (d *Door) send(w http.ResponseWriter, r *http.Request, c Caller, t target, life time.Duration) error {
-	if err := checkConditions(r); err != nil {
+	if err := checkConditions(r, reprDigest); err != nil {
 		return err
 	}
 	var v sennit.Value

@@ -28,6 +28,10 @@ const (
 	maxMultiplexers = 1024
 	maxThrough      = 1024 // subscriptions through one multiplexer
 	maxThroughAll   = 8192 // through all of them
+
+	// Of these, strangers have half. A client with a token makes its multiplexer
+	// as a stranger, because that has no token.
+	ofStrangers = 2
 )
 
 // What clients look for.
@@ -43,7 +47,21 @@ const (
 type multiplexers struct {
 	mu      sync.Mutex // guards what follows
 	all     map[string]*multiplexer
-	through int // subscriptions, through all of them
+	through [2]int // subscriptions through all of them: of those who said who they are, and of strangers
+	made    [2]int // multiplexers, likewise
+}
+
+// kind is 1 for strangers, and 0 for others.
+func kind(c Caller) int {
+	if c.Via == Anonymous {
+		return 1
+	}
+	return 0
+}
+
+// room reports whether there is room for one more of a kind.
+func room(n [2]int, kind, most int) bool {
+	return n[0]+n[1] < most && (kind == 0 || n[1] < most/ofStrangers)
 }
 
 // multiplexer is the answer to a POST that stays, in which the answers to other
@@ -55,13 +73,17 @@ type multiplexer struct {
 
 	// One goes out after the other. A client that doesn't read holds up what comes
 	// through here, and nothing else.
-	writing sync.Mutex
-	w       http.ResponseWriter
-	rc      *http.ResponseController
+	encoding sync.Mutex // before writing
+	writing  sync.Mutex
+	w        http.ResponseWriter
+	rc       *http.ResponseController
 
-	requests map[string]context.CancelFunc // by name; guarded by mu of the multiplexers
+	requests map[string]*through // by name; guarded by mu of the multiplexers
 	work     sync.WaitGroup
 }
+
+// through is a request whose answer goes through a multiplexer.
+type through struct{ end context.CancelFunc }
 
 // multiplexName splits what follows multiplexPath: a multiplexer's name and that of
 // a request, which may be missing.
@@ -82,8 +104,8 @@ func isMultiplexName(s string) bool {
 
 // multiplex answers requests to multiplexPath: it makes a multiplexer, or ends a
 // request that goes through one.
-func (d *Door) multiplex(w http.ResponseWriter, r *http.Request, c Caller, rest string) {
-	name, request, ok := multiplexName(rest)
+func (d *Door) multiplex(w http.ResponseWriter, r *http.Request, c Caller, t target) {
+	name, request, ok := multiplexName(t.multiplex)
 	method := http.MethodPost
 	if request != "" {
 		method = http.MethodDelete
@@ -97,12 +119,14 @@ func (d *Door) multiplex(w http.ResponseWriter, r *http.Request, c Caller, rest 
 		err = sennit.Errorf(sennit.BadInput, "a multiplexer is named with 1 to %d letters, digits, - and _, and so is a request", maxMultiplexName)
 	case len(v) != 1 || v[0] != multiplexVersion:
 		err = sennit.Errorf(sennit.BadInput, "Multiplex-Version is %.40q; here it is %s", v, multiplexVersion)
+	case t.query != "":
+		err = t.none()
 	case r.ContentLength != 0:
 		err = sennit.Errorf(sennit.BadInput, "a request for a multiplexer has no body")
 	case request != "":
 		err = d.cancel(w, name, request)
 	default:
-		err = d.carry(w, r, name)
+		err = d.carry(w, r, c, name)
 	}
 	if err != nil {
 		d.fail(w, r, c, err)
@@ -114,28 +138,29 @@ func (d *Door) cancel(w http.ResponseWriter, name, request string) error {
 	x := &d.multiplexers
 	x.mu.Lock()
 	m := x.all[name]
-	var end context.CancelFunc
+	var t *through
 	if m != nil {
-		end = m.requests[request]
+		t = m.requests[request]
+		delete(m.requests, request)
 	}
 	x.mu.Unlock()
 	switch {
 	case m == nil:
 		w.Header().Set(badMultiplexer, name)
 		return sennit.Errorf(sennit.NotFound, "there is no multiplexer %s", name)
-	case end == nil:
+	case t == nil:
 		w.Header().Set("Bad-Request", request)
 		return sennit.Errorf(sennit.NotFound, "no request %s goes through the multiplexer %s", request, name)
 	}
-	end()
+	t.end()
 	w.Header().Set("Multiplex-Version", multiplexVersion)
 	w.WriteHeader(http.StatusOK)
 	return nil
 }
 
 // carry is a multiplexer, until its client goes.
-func (d *Door) carry(w http.ResponseWriter, r *http.Request, name string) error {
-	m := &multiplexer{limit: d.cfg.Limits.Write, w: w, rc: http.NewResponseController(w), requests: map[string]context.CancelFunc{}}
+func (d *Door) carry(w http.ResponseWriter, r *http.Request, c Caller, name string) error {
+	m := &multiplexer{limit: d.cfg.Limits.Write, w: w, rc: http.NewResponseController(w), requests: map[string]*through{}}
 	m.ctx, m.end = context.WithCancel(r.Context())
 	defer m.end()
 	if lot, ok := r.Context().Value(lotKey{}).(*lot); ok {
@@ -148,12 +173,12 @@ func (d *Door) carry(w http.ResponseWriter, r *http.Request, name string) error 
 	h.Set("X-Accel-Buffering", "no")
 
 	m.writing.Lock() // nothing goes through before the head is out
-	if err := d.multiplexers.add(name, m); err != nil {
+	if err := d.multiplexers.add(name, m, kind(c)); err != nil {
 		m.writing.Unlock()
 		return err
 	}
 	defer func() {
-		d.multiplexers.remove(name)
+		d.multiplexers.remove(name, kind(c))
 		m.end()
 		m.work.Wait()
 	}()
@@ -175,41 +200,48 @@ func (d *Door) carry(w http.ResponseWriter, r *http.Request, name string) error 
 	return nil
 }
 
-func (x *multiplexers) add(name string, m *multiplexer) error {
+func (x *multiplexers) add(name string, m *multiplexer, kind int) error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	switch {
 	case x.all[name] != nil:
 		return named(errorMux, sennit.Errorf(sennit.Conflict, "there is a multiplexer %s", name))
-	case len(x.all) >= maxMultiplexers:
-		return sennit.Hint(sennit.Errorf(sennit.OverQuota, "there are %d multiplexers, and no more are made", maxMultiplexers), "subscribe without")
+	case !room(x.made, kind, maxMultiplexers):
+		return sennit.Hint(sennit.Errorf(sennit.OverQuota, "there are as many multiplexers as may be"), "subscribe without")
 	case x.all == nil:
 		x.all = map[string]*multiplexer{}
 	}
 	x.all[name] = m
+	x.made[kind]++
 	return nil
 }
 
-func (x *multiplexers) remove(name string) {
+func (x *multiplexers) remove(name string, kind int) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	delete(x.all, name)
+	x.made[kind]--
 }
 
 // send sends bytes, all or none. If that fails the multiplexer ends.
-func (m *multiplexer) send(b []byte) error {
+func (m *multiplexer) send(parts ...[]byte) error {
 	m.writing.Lock()
 	defer m.writing.Unlock()
-	return m.flush(b)
+	return m.flush(parts...)
 }
 
 // flush is send; writing is held.
-func (m *multiplexer) flush(b []byte) error {
+func (m *multiplexer) flush(parts ...[]byte) error {
 	if err := m.ctx.Err(); err != nil {
 		return err
 	}
 	_ = m.rc.SetWriteDeadline(time.Now().Add(m.limit)) // a writer that knows no deadlines needs none
-	_, err := m.w.Write(b)
+	var err error
+	for _, b := range parts {
+		if err == nil {
+			_, err = m.w.Write(b)
+		}
+	}
 	if err == nil {
 		err = m.rc.Flush()
 	}
@@ -236,7 +268,7 @@ func (d *Door) through(w http.ResponseWriter, r *http.Request, c Caller, t targe
 		return sennit.Errorf(sennit.BadInput, "Multiplex-Through is %.150q and Multiplex-Version %.40q; want %sMULTIPLEXER/REQUEST and %s", asked, v, multiplexPath, multiplexVersion)
 	}
 	out := &throughWriter{request: request, h: w.Header().Clone()} // with what every answer has
-	err := d.multiplexers.join(name, request, func(ctx context.Context, m *multiplexer) {
+	err := d.multiplexers.join(name, request, kind(c), func(ctx context.Context, m *multiplexer) {
 		out.m = m
 		defer out.finish()
 		defer d.rescue("a subscription failed", m.end)
@@ -266,7 +298,7 @@ func (d *Door) through(w http.ResponseWriter, r *http.Request, c Caller, t targe
 var errNoMultiplexer = errors.New("no such multiplexer")
 
 // join has something done as a request that goes through a multiplexer.
-func (x *multiplexers) join(name, request string, do func(context.Context, *multiplexer)) error {
+func (x *multiplexers) join(name, request string, kind int, do func(context.Context, *multiplexer)) error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	m := x.all[name]
@@ -275,19 +307,22 @@ func (x *multiplexers) join(name, request string, do func(context.Context, *mult
 		return errNoMultiplexer
 	case m.requests[request] != nil:
 		return named(errorRequest, sennit.Errorf(sennit.Conflict, "a request %s goes through the multiplexer %s", request, name))
-	case len(m.requests) >= maxThrough || x.through >= maxThroughAll:
+	case len(m.requests) >= maxThrough || !room(x.through, kind, maxThroughAll):
 		return sennit.Hint(sennit.Errorf(sennit.OverQuota, "as many requests go through multiplexers as may"), "subscribe without")
 	}
 	ctx, end := context.WithCancel(m.ctx)
-	m.requests[request] = end
-	x.through++
+	t := &through{end}
+	m.requests[request] = t
+	x.through[kind]++
 	m.work.Go(func() { // carry doesn't wait yet: it takes m out of all first
 		defer func() {
 			end()
 			x.mu.Lock()
 			defer x.mu.Unlock()
-			delete(m.requests, request)
-			x.through--
+			if m.requests[request] == t { // and not the next of that name
+				delete(m.requests, request)
+			}
+			x.through[kind]--
 		}()
 		if m.send([]byte("start response "+request+"\r\n")) == nil {
 			do(ctx, m)
@@ -302,7 +337,7 @@ type throughWriter struct {
 	request string
 	h       http.Header
 	begun   bool
-	b       []byte // not sent yet
+	head    []byte // not sent yet
 }
 
 // Header implements [http.ResponseWriter].
@@ -317,32 +352,31 @@ func (w *throughWriter) WriteHeader(status int) {
 	head := bytes.NewBufferString("HTTP/1.1 " + strconv.Itoa(status) + " " + statusText(status) + "\r\n")
 	_ = w.h.Write(head) // a buffer takes everything
 	head.WriteString("\r\n")
-	w.b = append(w.b, head.Bytes()...)
+	w.head = head.Bytes()
 }
 
-// Write implements [http.ResponseWriter]. What is written goes out with the next Flush.
+// Write implements [http.ResponseWriter]. It takes as long as the multiplexer lets it.
 func (w *throughWriter) Write(b []byte) (int, error) {
 	w.WriteHeader(http.StatusOK)
-	w.b = append(w.b, b...)
-	return len(b), nil
+	if len(w.head)+len(b) == 0 {
+		return 0, w.m.ctx.Err()
+	}
+	line := strconv.AppendInt(nil, int64(len(w.head)+len(b)), 10)
+	line = append(append(append(line, " bytes for response "...), w.request...), "\r\n"...)
+	err := w.m.send(line, w.head, b)
+	w.head = nil
+	return len(b), err
 }
 
-// FlushError is what [http.ResponseController] calls. A write takes as long as the
-// multiplexer lets it.
+// FlushError is what [http.ResponseController] calls.
 func (w *throughWriter) FlushError() error {
-	if len(w.b) == 0 {
-		return w.m.ctx.Err()
-	}
-	out := make([]byte, 0, len(w.b)+64)
-	out = strconv.AppendInt(out, int64(len(w.b)), 10)
-	out = append(append(append(out, " bytes for response "...), w.request...), "\r\n"...)
-	out = append(out, w.b...)
-	w.b = w.b[:0]
-	if cap(w.b) > keepBuffer {
-		w.b = nil
-	}
-	return w.m.send(out)
+	_, err := w.Write(nil)
+	return err
 }
+
+// encodeLock is taken by a stream from before it encodes what there is until that
+// is sent. Whoever waits for a client that doesn't read holds no more than its watch.
+func (w *throughWriter) encodeLock() sync.Locker { return &w.m.encoding }
 
 // finish ends the answer.
 func (w *throughWriter) finish() {

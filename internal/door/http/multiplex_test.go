@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -219,6 +220,39 @@ func TestARevokedTokenEndsWhatGoesThroughAMultiplexer(t *testing.T) {
 	gone.revoked.Store(true)
 	for !m.closed["1"] {
 		m.next()
+	}
+}
+
+// TestAClientThatDoesNotReadHoldsLittle, however much comes through its multiplexer.
+func TestAClientThatDoesNotReadHoldsLittle(t *testing.T) {
+	h := open(t, nil)
+	m := h.mux(t, "m")
+	if err := m.conn.(*net.TCPConn).SetReadBuffer(4096); err != nil {
+		t.Fatal(err)
+	}
+	const crowd = 100
+	for i := range crowd {
+		m.request(fmt.Sprint(i), "/me/d/")
+	}
+	for i := range crowd {
+		m.until(fmt.Sprint(i), "Live: ?1")
+	}
+	heap := func() uint64 {
+		var s runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&s)
+		return s.HeapAlloc
+	}
+	before := heap()
+	const values, size = 40, 60 << 10 // which the model keeps
+	for i := range values {
+		h.put(t, fmt.Sprintf("d/%d", i), strings.Repeat("x", size))
+	}
+	soon(t, "most wait", func() bool { return strings.Count(stacks(), "(*stream).updates") > crowd/2 })
+	each := (int64(heap()-before) - 2*values*size) / crowd
+	t.Logf("each of %d subscriptions holds %d KiB", crowd, each>>10)
+	if each > 40<<10 {
+		t.Error("that is too much")
 	}
 }
 

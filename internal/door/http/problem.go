@@ -105,7 +105,7 @@ func (d *Door) fail(w http.ResponseWriter, r *http.Request, c Caller, err error)
 		h.Set("WWW-Authenticate", `Bearer realm="sennit"`)
 	}
 	p.Title = statusText(p.Status)
-	if p.Status < len(d.stats.refused) {
+	if p.Status >= 400 && p.Status < len(d.stats.refused) {
 		d.stats.refused[p.Status].Add(1)
 	}
 	body, merr := json.Marshal(p)

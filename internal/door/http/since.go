@@ -17,12 +17,17 @@ import (
 // be on its way here, from where the client has it.
 const maxHold = 3 * time.Second
 
+// maxParents bounds the versions that are looked for.
+const maxParents = 4
+
 // since answers a GET of a value with Parents.
 func (d *Door) since(w http.ResponseWriter, r *http.Request, c Caller, t target) error {
 	parents, err := versions(r.Header["Parents"])
 	switch {
 	case err != nil:
 		return err
+	case len(parents) > maxParents:
+		return sennit.Errorf(sennit.BadInput, "Parents names %d versions; a value has one, and %d are looked at", len(parents), maxParents)
 	case r.Header["Version"] != nil:
 		return sennit.Errorf(sennit.Unsupported, "what is between two versions is not served; ask for one, or for what came after one")
 	}

@@ -65,6 +65,11 @@ var heartbeat = []byte("\r\n")
 
 // updates sends a batch.
 func (s *stream) updates(updates []sennit.Update) error {
+	if through, ok := s.w.(*throughWriter); ok {
+		lock := through.encodeLock()
+		lock.Lock()
+		defer lock.Unlock()
+	}
 	e := s.encoders.get()
 	defer s.encoders.put(e)
 	for len(updates) > 0 {

@@ -203,7 +203,7 @@ func (d *Door) subscribe(w http.ResponseWriter, r *http.Request, c Caller, t tar
 		}
 		switch now := &told.single.shown; {
 		case s.aww:
-			if s.seen != "" && !newer(wallclock(now), s.seen) {
+			if s.seen != "" && now.Version != "" && !newer(wallclock(now), s.seen) {
 				first.b = nil // it has that, or newer
 			}
 			tellAWW(h, "Current-Version", now)

@@ -54,7 +54,8 @@ func (d *Door) get(w http.ResponseWriter, r *http.Request, c Caller, t target) e
 		h.Set("Time", n.Time.UTC().Format(time.RFC3339Nano))
 	}
 	h["Cache-Control"] = d.fixed.cache
-	if tag != "" && matches(r.Header["If-None-Match"], tag) {
+	if known, ok := matches(r.Header["If-None-Match"], tag); ok && tag != "" {
+		h["Etag"] = []string{known}
 		w.WriteHeader(http.StatusNotModified)
 		return nil
 	}
@@ -304,6 +305,9 @@ func (d *Door) remove(w http.ResponseWriter, r *http.Request, c Caller, t target
 	if err != nil {
 		return err
 	}
+	if err := checkHeaders(r, reprDigest); err != nil {
+		return err
+	}
 	if cond != nil && t.slash {
 		return sennit.Errorf(sennit.Unsupported, "a subtree has no version that a condition could name")
 	}
@@ -331,6 +335,9 @@ func condition(r *http.Request) (*sennit.Version, error) {
 		return nil, err
 	}
 	match, none := r.Header["If-Match"], r.Header["If-None-Match"]
+	if len(match) == 1 {
+		match = []string{plainTag(match[0])}
+	}
 	switch {
 	case match == nil && none == nil:
 		return nil, nil
@@ -344,8 +351,11 @@ func condition(r *http.Request) (*sennit.Version, error) {
 		`If-Match: "VERSION" as the ETag of an answer has it, or If-None-Match: * for a value that isn't there yet`)
 }
 
-// checkConditions refuses any condition.
-func checkConditions(r *http.Request) error {
+// checkConditions refuses any condition, and other headers.
+func checkConditions(r *http.Request, others ...string) error {
+	if err := checkHeaders(r, others...); err != nil {
+		return err
+	}
 	return checkHeaders(r, "If-Match", "If-None-Match", "If-Unmodified-Since", "If-Modified-Since", "If-Range")
 }
 
@@ -413,17 +423,22 @@ func simple(v string) bool {
 	return v != "" && printable(v) && !strings.ContainsAny(v, `"\ `)
 }
 
-// matches reports whether an If-None-Match field names the tag.
-func matches(fields []string, tag string) bool {
+// matches reports whether a field of a condition names the tag, also as that of a
+// compressed answer, and as which.
+func matches(fields []string, tag string) (as string, ok bool) {
 	for _, f := range fields {
 		for one := range strings.SplitSeq(f, ",") {
 			one = strings.TrimSpace(one)
-			if one == "*" || strings.TrimPrefix(one, "W/") == tag {
-				return true
+			one = strings.TrimPrefix(one, "W/")
+			switch {
+			case one == "*":
+				return tag, true
+			case plainTag(one) == tag:
+				return one, true
 			}
 		}
 	}
-	return false
+	return "", false
 }
 
 func tooLarge(w http.ResponseWriter, limit int64) error {
